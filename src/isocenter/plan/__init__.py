@@ -1,0 +1,37 @@
+"""The typed plan: its schema, its files, and the registry of plug-ins it can name."""
+
+from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
+from isocenter.plan.registry import Registry
+from isocenter.plan.schema import (
+    SCHEMA_VERSION,
+    AugmentationSpec,
+    InferenceSpec,
+    InputSpec,
+    IntensitySpec,
+    NetworkSpec,
+    Plan,
+    PreprocessSpec,
+    StructureSpec,
+    TaskSpec,
+    TrainingSpec,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AugmentationSpec",
+    "InferenceSpec",
+    "InputSpec",
+    "IntensitySpec",
+    "NetworkSpec",
+    "Plan",
+    "PreprocessSpec",
+    "Registry",
+    "StructureSpec",
+    "TaskSpec",
+    "TrainingSpec",
+    "dump_plan",
+    "parse_plan",
+    "read_plan",
+    "set_values",
+    "write_plan",
+]
