@@ -1,0 +1,87 @@
+"""Isocenter: deep learning for medical images, from the scanner's files to a result that can be checked.
+
+This is the public face: a flat list of names, each loaded from its room when it is first used, so that importing the
+package costs next to nothing.
+
+Example:
+    >>> import isocenter as iso
+    >>> iso.Grid.__module__
+    'isocenter.volume.grid'
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+    from isocenter.records import Case as Case
+    from isocenter.records import Finding as Finding
+    from isocenter.records import IsocenterError as IsocenterError
+    from isocenter.records import LabelSchema as LabelSchema
+    from isocenter.records import Prediction as Prediction
+    from isocenter.records import Structure as Structure
+    from isocenter.volume import Grid as Grid
+    from isocenter.volume import Volume as Volume
+
+__version__ = "0.1.0"
+
+# Public name -> the room that holds it. A new name goes here and into the block above; a test compares the two.
+_EXPORTS = {
+    "Case": "isocenter.records",
+    "Finding": "isocenter.records",
+    "Grid": "isocenter.volume",
+    "IsocenterError": "isocenter.records",
+    "LabelSchema": "isocenter.records",
+    "Prediction": "isocenter.records",
+    "Structure": "isocenter.records",
+    "Volume": "isocenter.volume",
+}
+
+__all__ = ["__version__", *_EXPORTS]
+
+
+def __getattr__(name: str) -> Any:
+    room = _EXPORTS.get(name)
+    if room is None:
+        raise AttributeError(f"module 'isocenter' has no attribute {name!r}")
+    value = getattr(import_module(room), name)
+    return globals().setdefault(name, value)  # the import may have bound a room of that name: see _Face
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
+
+
+class _Room(ModuleType):
+    """A room whose name is a verb as well: `isocenter.plan(...)` is the verb, `isocenter.plan.Plan` is in the room."""
+
+    @property
+    def _verb(self) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(_EXPORTS[name]), name)
+
+    @property
+    def __signature__(self) -> Signature:
+        from inspect import signature
+
+        return signature(self._verb)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._verb(*args, **kwargs)
+
+
+class _Face(ModuleType):
+    """Keeps a verb callable when the import system binds the room of the same name over it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _EXPORTS and type(value) is ModuleType:
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
