@@ -1,0 +1,64 @@
+"""What a network is: inputs by name in, outputs by head name out.
+
+A network is a `torch.nn.Module` whose ``forward(inputs, present)`` takes
+
+- ``inputs``: image name to ``(batch, channel, D, H, W)``; a missing image is a tensor of zeros,
+- ``present``: image name to ``(batch,)`` bool, or an empty mapping where every image is there,
+
+and gives head name to tensor: ``(batch, channels, D, H, W)`` for ``"dense"`` heads (with ``levels`` > 1 in training: the
+further, coarser outputs under ``"<name>@1"``, ``"<name>@2"`` ...), ``(batch, channels, D/s, H/s, W/s)`` for
+``"strided"``, ``(batch, channels)`` for ``"global"``. Two-dimensional networks take each slice as an image of its own.
+
+It is built by a registered function ``build(spec, inputs, heads) -> nn.Module``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from isocenter.plan import InputSpec, NetworkSpec, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["HeadSpec", "NetworkBuilder", "build_network", "network", "networks"]
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """An output that a task asks for.
+
+    Attributes:
+        kind: ``"dense"`` (the grid of the input), ``"strided"`` (coarser by ``stride``), ``"global"`` (one vector).
+        channels: Of the output.
+        levels: Resolutions that are supervised in training, the finest included (``"dense"`` only).
+        stride: Of ``"strided"``: input voxels an output voxel, per in-plane axis.
+        bias: First value of the output's bias; rare classes start better from a low one.
+    """
+
+    kind: Literal["dense", "strided", "global"]
+    channels: int
+    levels: int = 1
+    stride: int = 4
+    bias: float = 0.0
+
+
+NetworkBuilder = Callable[[NetworkSpec, Sequence[InputSpec], Mapping[str, HeadSpec]], "nn.Module"]
+
+networks: Registry[NetworkBuilder] = Registry("network")
+
+
+def network(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
+    """Decorator that registers a builder: ``@network("mine")``; plans then ask for it by ``network.name: mine``."""
+    return networks.register(name)
+
+
+def build_network(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]) -> Any:
+    """The network that a plan asks for, with random weights from torch's global generator.
+
+    Raises:
+        PlanError: No such network, or options it does not know.
+    """
+    return networks[spec.name](spec, inputs, heads)
