@@ -17,7 +17,7 @@ from isocenter.errors import GeometryError
 from isocenter.volume.grid import Affine, Grid
 from isocenter.volume.volume import Volume
 
-__all__ = ["THICK_AXIS_RATIO", "Interpolation", "resample", "resample_array"]
+__all__ = ["THICK_AXIS_RATIO", "Interpolation", "resample", "resample_array", "resample_labels"]
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 THICK_AXIS_RATIO = 3.0
@@ -162,3 +162,67 @@ def _fill_outside(out: NDArray[Any], matrix: Affine, source_shape: tuple[int, ..
             place = matrix[axis, 0] * z + matrix[axis, 1] * rows + matrix[axis, 2] * columns + matrix[axis, 3]
             outside |= (place < -0.5 - 1e-6) | (place > size - 0.5 + 1e-6)
         out[:, z][:, outside] = fill
+
+
+def resample_labels(encoded: NDArray[np.uint8], source: Grid, target: Grid, *, ignore: int = 255) -> NDArray[np.uint8]:
+    """Encoded targets on another grid: each structure's mask is interpolated and the largest share wins.
+
+    Finer than nearest neighbour (no jagged borders, thin structures survive longer), and no structure is blended with
+    another's number.
+
+    Args:
+        encoded: ``(1, ...)`` numbers 0..K of exclusive structures, or ``(structure, ...)`` of 0 and 1.
+        source: Grid of ``encoded``.
+        target: Grid wanted.
+        ignore: Value that marks unannotated voxels; taken by nearest neighbour.
+
+    Returns:
+        The same channels on ``target``.
+    """
+    if source == target:
+        return encoded
+    matrix = target.index_map_to(source)
+    plain = np.round(matrix)
+    if np.allclose(matrix, plain, atol=1e-6) and np.allclose(np.abs(plain[:3, :3]).sum(0), 1):
+        return np.asarray(resample_array(encoded, plain, target.shape, interpolation="nearest"), dtype=np.uint8)
+    out = np.zeros((len(encoded), *target.shape), np.uint8)
+    for channel, labels in enumerate(encoded):
+        left = np.ones(target.shape, np.float32)  # share of the background
+        best = np.zeros(target.shape, np.float32)
+        for value in (int(v) for v in np.unique(labels) if v not in (0, ignore)):
+            box = _target_box(labels == value, matrix, target.shape)
+            here = np.eye(4)
+            here[:3, 3] = [b.start for b in box]
+            share = resample_array(
+                (labels == value)[None].astype(np.float32), matrix @ here, _shape_of(box), interpolation="linear"
+            )[0]
+            wins = share > best[box]
+            out[channel][box][wins] = value
+            best[box][wins] = share[wins]
+            left[box] -= share
+        out[channel][left > best] = 0
+        if (labels == ignore).any():
+            lost = resample_array(
+                (labels == ignore)[None].astype(np.uint8), matrix, target.shape, interpolation="nearest"
+            )
+            out[channel][lost[0] > 0] = ignore
+    return out
+
+
+def _shape_of(box: tuple[slice, ...]) -> tuple[int, int, int]:
+    z, y, x = (s.stop - s.start for s in box)
+    return z, y, x
+
+
+def _target_box(mask: NDArray[np.bool_], matrix: Affine, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    """Part of the output that a mask of the input can reach."""
+    ends = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        ends.append((int(hit[0]) - 2, int(hit[-1]) + 2))
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, 3)
+    places = np.linalg.solve(matrix[:3, :3], (corners - matrix[:3, 3]).T).T
+    low = np.clip(np.floor(places.min(0)).astype(int), 0, np.asarray(shape) - 1)
+    high = np.clip(np.ceil(places.max(0)).astype(int) + 1, low + 1, shape)
+    a, b, c = (slice(int(i), int(j)) for i, j in zip(low, high, strict=True))
+    return a, b, c
