@@ -1,0 +1,109 @@
+"""From a prepared sample to a prediction: windows through the network, through the reducer, to the decoder.
+
+Everything is streamed: slabs are decoded while later windows still run, and no array of classes x voxels exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isocenter.errors import ValueRangeError
+from isocenter.inference.precision import autocast, resolve_precision
+from isocenter.inference.windows import plan_windows
+from isocenter.pipeline import Model, Pipeline, Sample
+from isocenter.records import Case, Prediction, Provenance
+from isocenter.tasks import Calibration, Slab, Window
+
+__all__ = ["Engine", "predict_case"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Engine:
+    """Predicts samples with one network.
+
+    Attributes:
+        pipeline: Of the model's plan.
+        network: In evaluation mode.
+        calibration: Handed to the decoder.
+        provenance: Written into every prediction.
+        device: Where the network runs.
+    """
+
+    pipeline: Pipeline
+    network: nn.Module
+    calibration: Calibration | None = None
+    provenance: Provenance | None = None
+    device: torch.device | str = "cpu"
+
+    def predict(self, sample: Sample, progress: Progress | None = None) -> Prediction:
+        """Prediction on the case's own grid.
+
+        Args:
+            sample: From ``pipeline.prepare``.
+            progress: Called with windows done and windows in all.
+
+        Raises:
+            ValueRangeError: The network gave NaN; the window is named.
+        """
+        self.network.eval()
+        with torch.inference_mode():
+            decoded = self.pipeline.task.decode(self._slabs(sample, progress), sample.placement, self.calibration)
+        return self.pipeline.restore(decoded, sample, self.provenance)
+
+    def _slabs(self, sample: Sample, progress: Progress | None) -> Iterator[Slab]:
+        spec = self.pipeline.plan.inference
+        windows = plan_windows(sample.shape, spec.window, spec.overlap)
+        reducer = self.pipeline.task.reducer()
+        reducer.begin(sample.shape)
+        for first in range(0, len(windows), spec.batch):
+            group = windows[first : first + spec.batch]
+            outputs = self._forward(sample, group)
+            for k, window in enumerate(group):
+                parts = {name: value[k] for name, value in outputs.items()}
+                _check(parts, window, sample)
+                yield from reducer.add(parts, window)
+            if progress is not None:
+                progress(first + len(group), len(windows))
+        yield from reducer.end()
+
+    def _forward(self, sample: Sample, windows: Sequence[Window]) -> dict[str, Tensor]:
+        inputs = {
+            name: torch.stack([image[(slice(None), *_slices(w))] for w in windows]).to(self.device)
+            for name, image in sample.inputs.items()
+        }
+        present = {
+            name: torch.full((len(windows),), there, device=self.device) for name, there in sample.present.items()
+        }
+        precision = resolve_precision(self.pipeline.plan.inference.precision, self.device)
+        with autocast(precision, self.device):
+            outputs = self.network(inputs, {} if all(sample.present.values()) else present)
+        return {name: value.float().cpu() for name, value in outputs.items()}
+
+
+def predict_case(
+    model: Model, case: Case, *, device: torch.device | str = "cpu", progress: Progress | None = None
+) -> Prediction:
+    """Prepare, predict and restore one case with a loaded model."""
+    engine = Engine(model.pipeline, model.network.to(device), model.calibration, model.provenance, device)
+    return engine.predict(model.pipeline.prepare(case), progress)
+
+
+def _slices(window: Window) -> tuple[slice, slice, slice]:
+    a, b, c = (slice(s, s + n) for s, n in zip(window.start, window.shape, strict=True))
+    return a, b, c
+
+
+def _check(outputs: dict[str, Tensor], window: Window, sample: Sample) -> None:
+    for name, value in outputs.items():
+        # a sum is finite only if every term is: one pass instead of a mask
+        if not torch.isfinite(value.sum()):
+            raise ValueRangeError(
+                f"case {sample.case.id}: output {name!r} is not finite in the window at {window.start}"
+                f" of size {window.shape}; check the image there, or use inference.precision=fp32"
+            )

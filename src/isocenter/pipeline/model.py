@@ -1,0 +1,167 @@
+"""A trained model and its folder.
+
+On disk: ``model.safetensors`` (weights), ``plan.yaml``, ``card.md``, whatever the fit left (``splits.json``,
+``metrics.json``), and ``manifest.json`` with the SHA-256 of each file and the provenance. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+import isocenter
+from isocenter.errors import ModelIntegrityError
+from isocenter.io.files import atomic_folder
+from isocenter.networks import build_network
+from isocenter.pipeline.pipeline import Pipeline
+from isocenter.plan import Plan, dump_plan, parse_plan
+from isocenter.records import Provenance
+from isocenter.tasks import Calibration
+
+__all__ = ["MANIFEST", "MODEL_FORMAT", "WEIGHTS", "Model"]
+
+MODEL_FORMAT = 1
+WEIGHTS = "model.safetensors"
+MANIFEST = "manifest.json"
+_MAX_BYTES = 32 * 2**20  # of the text files of a model folder
+
+
+@dataclass
+class Model:
+    """A plan with the weights that fulfil it.
+
+    Attributes:
+        plan: Every decision.
+        network: In evaluation mode.
+        calibration: Fitted on cases that trained nothing, where it was.
+        manifest: Provenance and, once saved or loaded, file hashes.
+    """
+
+    plan: Plan
+    network: nn.Module
+    calibration: Calibration | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(self.plan)
+        self.network.eval()
+
+    @property
+    def provenance(self) -> Provenance:
+        """Name, version and digest that every result of this model carries."""
+        digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
+        settings = {"overlap": str(self.plan.inference.overlap), "precision": self.plan.inference.precision}
+        return Provenance(self.plan.name, isocenter.__version__, digest, settings)
+
+    def save(self, folder: str | Path, *, extra: Mapping[str, str] | None = None, overwrite: bool = False) -> Path:
+        """Write the model folder, aside first and then renamed.
+
+        Args:
+            folder: New, or empty, unless ``overwrite``.
+            extra: Further text files by name (``card.md``, ``splits.json`` ...), hashed like the rest.
+            overwrite: Replace an existing folder.
+
+        Raises:
+            ConfigError: The folder is there and not empty.
+        """
+        from safetensors.torch import save
+
+        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        files = {WEIGHTS: save(state), "plan.yaml": dump_plan(self.plan).encode()}
+        if self.calibration is not None:
+            files["calibration.json"] = json.dumps({"temperature": self.calibration.temperature}).encode()
+        files |= {name: text.encode() for name, text in (extra or {}).items()}
+        known = {k: v for k, v in self.manifest.items() if k != "files"}
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+        manifest = {"format": MODEL_FORMAT, "isocenter": isocenter.__version__, **known, "files": hashes}
+        with atomic_folder(Path(folder), overwrite=overwrite) as aside:
+            for name, data in files.items():
+                (aside / name).write_bytes(data)
+            (aside / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self.manifest = manifest
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a model folder; every file is checked against its hash before anything is used.
+
+        Raises:
+            ModelIntegrityError: No model, a missing or changed file, a format of another version, or weights that do
+                not fit the plan.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        place = Path(folder)
+        manifest = _read_manifest(place)
+        files = {name: _checked(place, name, digest) for name, digest in manifest["files"].items()}
+        for needed in (WEIGHTS, "plan.yaml"):
+            if needed not in files:
+                raise ModelIntegrityError(
+                    f"model {place}: {MANIFEST} does not list {needed}; take the folder from its source again"
+                )
+        plan = parse_plan(files["plan.yaml"].decode(), where=f"{place}/plan.yaml")
+        # the random start is thrown away: leave the caller's generator as it was
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(plan.network, plan.inputs, Pipeline(plan).task.heads())
+        try:
+            network.load_state_dict(load(files[WEIGHTS]))
+        except (SafetensorError, RuntimeError) as error:
+            text = str(error).splitlines()[0]
+            raise ModelIntegrityError(f"model {place}: weights do not fit the plan's network ({text})") from None
+        calibration = None
+        if "calibration.json" in files:
+            calibration = Calibration(**json.loads(files["calibration.json"]))
+        return cls(plan, network, calibration, manifest)
+
+    def text(self, folder: str | Path, name: str) -> str | None:
+        """A further text file of a saved model, hash checked; ``None`` where the model has none of that name."""
+        digest = self.manifest.get("files", {}).get(name)
+        return _checked(Path(folder), name, digest).decode() if digest else None
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    if not place.is_dir():
+        raise ModelIntegrityError(f"model {place}: no such folder; `isocenter fit` makes one")
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelIntegrityError(f"model {place}: has no readable {MANIFEST}; it is not a model folder") from None
+    except ValueError:
+        raise ModelIntegrityError(
+            f"model {place}: {MANIFEST} is damaged; take the folder from its source again"
+        ) from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ModelIntegrityError(f"model {place}: {MANIFEST} lists no files; it is not a model folder")
+    if manifest.get("format") != MODEL_FORMAT:
+        found = manifest.get("format")
+        raise ModelIntegrityError(
+            f"model {place}: format {found!r}, this version reads {MODEL_FORMAT}; update isocenter"
+        )
+    return manifest
+
+
+def _checked(place: Path, name: str, digest: str) -> bytes:
+    file = place / name
+    if Path(name).name != name:
+        raise ModelIntegrityError(f"model {place}: {MANIFEST} names {name!r}, which is not a plain file name")
+    try:
+        if name != WEIGHTS and file.stat().st_size > _MAX_BYTES:
+            raise ModelIntegrityError(f"model {place}: {name} is larger than {_MAX_BYTES} bytes")
+        data = file.read_bytes()
+    except OSError:
+        raise ModelIntegrityError(f"model {place}: {name} is missing; take the folder from its source again") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise ModelIntegrityError(
+            f"model {place}: {name} was changed or damaged (SHA-256 {found[:12]}..., expected {str(digest)[:12]}...);"
+            " take the folder from its source again"
+        )
+    return data

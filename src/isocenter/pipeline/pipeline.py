@@ -1,0 +1,139 @@
+"""The one path from a case to tensors and from decoded outputs to a prediction.
+
+Training, validation, evaluation, prediction and export all use the same `Pipeline`, built from the plan alone, so none
+of them can drift from another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isocenter.errors import DatasetError, IsocenterError
+from isocenter.pipeline.sample import Sample
+from isocenter.plan import InputSpec, IntensitySpec, Plan
+from isocenter.postprocess import keep_largest
+from isocenter.preprocess import check_values, normalise, to_working, working_grid
+from isocenter.records import Annotation, Boxes, Case, Flag, LabelMap, Masks, Prediction, Provenance
+from isocenter.tasks import Decoded, Placement, Task, build_task
+from isocenter.volume import Grid, Volume
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """What a plan does to a case before and after the network.
+
+    Args:
+        plan: Every decision.
+
+    Raises:
+        PlanError: The plan asks for a task that does not exist or that its values do not fit.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.task: Task = build_task(plan.task, plan.preprocess.reference)
+
+    def prepare(self, case: Case, *, targets: bool = False) -> Sample:
+        """Tensors of a case on the working grid; deterministic.
+
+        Args:
+            case: With the images that the plan requires.
+            targets: Also encode the truth.
+
+        Raises:
+            DatasetError: A required image is missing.
+            IsocenterError: An image or annotation cannot be used; the message names the case.
+        """
+        spec = self.plan.preprocess
+        try:
+            reference = case.image(spec.reference).read()
+            stored = reference.grid
+            grid = working_grid(stored, spec)
+            inputs: dict[str, Tensor] = {}
+            present: dict[str, bool] = {}
+            for needed in self.plan.inputs:
+                present[needed.name] = needed.name in case.images
+                volume = reference if needed.name == spec.reference else None
+                inputs[needed.name] = self._input(case, needed, grid, volume)
+            grids = {i.name: grid for i in self.plan.inputs}
+            truth = self.task.encode(case, grids) if targets else {}
+        except IsocenterError as error:
+            text = str(error)
+            raise type(error)(text if case.id in text else f"case {case.id}: {text}") from error
+        turned = stored.reorient(spec.orientation) if spec.orientation else stored
+        return Sample(case, inputs, present, grids, stored, Placement(grid, turned), truth)
+
+    def _input(self, case: Case, needed: InputSpec, grid: Grid, volume: Volume | None) -> Tensor:
+        if needed.name not in case.images:
+            if needed.required:
+                have = ", ".join(case.images) or "none"
+                raise DatasetError(
+                    f"case {case.id}: image {needed.name!r} is missing, the model needs it (found: {have})"
+                )
+            return torch.zeros((needed.channels, *grid.shape))
+        volume = volume or case.image(needed.name).read()
+        check_values(volume.array, f"case {case.id}: image {needed.name!r}")
+        if len(volume.array) != needed.channels:
+            raise DatasetError(
+                f"case {case.id}: image {needed.name!r} has {len(volume.array)} channels, the model needs {needed.channels}"
+            )
+        working = to_working(volume, grid, self.plan.preprocess)
+        scheme = self.plan.preprocess.intensity.get(needed.name, IntensitySpec())
+        return torch.from_numpy(np.ascontiguousarray(normalise(working.array, scheme)))
+
+    def restore(self, decoded: Decoded, sample: Sample, provenance: Provenance | None = None) -> Prediction:
+        """Result on the reference image's own grid, cleaned as the plan says.
+
+        Args:
+            decoded: What the task read from the outputs, on ``sample.placement.target``.
+            sample: The prepared case.
+            provenance: Of the model that predicted.
+        """
+        annotations = tuple(self._place(a, sample) for a in decoded.annotations)
+        maps = {name: _turn_back(volume, sample) for name, volume in decoded.maps.items()}
+        flags = decoded.flags + tuple(f for a in annotations for f in _empty_structures(a))
+        return Prediction(sample.case, annotations, maps, flags, provenance)
+
+    def _place(self, annotation: Annotation, sample: Sample) -> Annotation:
+        if isinstance(annotation, LabelMap | Masks):
+            volume = annotation.read()
+            if self.plan.inference.largest_component:
+                numbers = [annotation.schema.names.index(n) for n in self.plan.inference.largest_component]
+                volume = Volume(keep_largest(volume.array, numbers), volume.grid, volume.unit)
+            stored = _turn_back(volume, sample)
+            return replace(annotation, read=lambda: stored)
+        if isinstance(annotation, Boxes):
+            target = sample.placement.target
+            edges = target.to_world(annotation.corners.reshape(-1, 2, 3))
+            stored_edges = sample.reference.to_index(edges)
+            corners = np.concatenate([stored_edges.min(1), stored_edges.max(1)], axis=1).reshape(-1, 6)
+            return replace(annotation, corners=corners)
+        return annotation
+
+
+def _turn_back(volume: Volume, sample: Sample) -> Volume:
+    """Axes as the reference image stores them; an exact permutation and flip, no interpolation."""
+    if volume.grid == sample.reference:
+        return volume
+    order, flips = sample.reference.axes_to(volume.grid.orientation)
+    unflipped = volume.flip(flips)
+    back = unflipped.permute([order.index(a) for a in range(3)])
+    return Volume(np.ascontiguousarray(back.array), sample.reference, volume.unit)
+
+
+def _empty_structures(annotation: Annotation) -> tuple[Flag, ...]:
+    if not isinstance(annotation, LabelMap | Masks):
+        return ()
+    array = annotation.read().array
+    present = set(np.unique(array).tolist()) if len(array) == 1 and isinstance(annotation, LabelMap) else None
+    empty = []
+    for k, name in enumerate(annotation.schema.names, start=1):
+        found = k in present if present is not None else bool(array[k - 1].any())
+        if not found:
+            empty.append(Flag("structure-empty", f"{name}: nothing was found", "note"))
+    return tuple(empty)

@@ -1,0 +1,224 @@
+"""Segmentation: which structure each voxel belongs to, exclusive or overlapping, with unannotated voxels left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from isocenter.augment import SpatialMap
+from isocenter.errors import GeometryError, LabelError, PlanError
+from isocenter.metrics import Measure, measure_structure
+from isocenter.networks import HeadSpec
+from isocenter.plan import TaskSpec
+from isocenter.records import IGNORE, Case, LabelMap, LabelSchema, Masks, Prediction
+from isocenter.tasks.contract import Calibration, Decoded, Placement, Slab, Targets, task
+from isocenter.tasks.losses import exclusive_terms, overlapping_terms
+from isocenter.tasks.reducers import BlendReducer
+from isocenter.tasks.upsampling import SlabUpsampler
+from isocenter.volume import Grid, Volume, resample, resample_labels
+
+__all__ = ["HEAD", "SITES", "Segmentation"]
+
+HEAD = "segmentation"
+SITES = 5000
+"""Voxels of a structure that are remembered for sampling patches."""
+
+
+@task("segmentation")
+class Segmentation:
+    """See `isocenter.tasks.contract.Task`.
+
+    Options of the task: ``dice_weight`` and ``entropy_weight`` (1 each), ``levels`` (supervised resolutions, 3),
+    ``tolerance_mm`` of the surface Dice (2).
+
+    Args:
+        spec: Structures, exclusiveness, ignore value.
+        reference: Image on whose grid the result is given.
+
+    Raises:
+        PlanError: No structures, or an option that is not known.
+    """
+
+    OPTIONS = {"dice_weight": 1.0, "entropy_weight": 1.0, "levels": 3, "tolerance_mm": 2.0}  # noqa: RUF012
+
+    def __init__(self, spec: TaskSpec, reference: str) -> None:
+        if not spec.structures:
+            raise PlanError("task.structures: a segmentation needs at least one structure")
+        unknown = set(spec.options) - set(self.OPTIONS)
+        if unknown:
+            raise PlanError(f"task.options: no {sorted(unknown)[0]!r}; segmentation knows {', '.join(self.OPTIONS)}")
+        self.spec = spec
+        self.reference = reference
+        self.schema: LabelSchema = spec.schema_
+        self.options = {**self.OPTIONS, **spec.options}
+
+    def heads(self) -> Mapping[str, HeadSpec]:
+        """One dense output; background is a channel of its own where structures are exclusive."""
+        channels = len(self.schema) + (1 if self.schema.exclusive else 0)
+        return {HEAD: HeadSpec("dense", channels, levels=int(self.options["levels"]))}
+
+    def encode(self, case: Case, grids: Mapping[str, Grid]) -> Targets:
+        """``labels``: uint8 ``(1, D, H, W)`` numbers, or ``(structure, D, H, W)`` of 0 and 1; `IGNORE` unannotated."""
+        encoded, grid = self.truth(case)
+        return {"labels": torch.from_numpy(resample_labels(encoded, grid, grids[self.reference]))}
+
+    def truth(self, case: Case) -> tuple[NDArray[np.uint8], Grid]:
+        """Encoded annotation of a case, on the grid it was drawn on.
+
+        Raises:
+            LabelError: The case has no such annotation, or one with undeclared values.
+            GeometryError: It does not lie on its image.
+        """
+        found = case.find(LabelMap, name=self.spec.annotation, image=self.reference)
+        masks = case.find(Masks, name=self.spec.annotation, image=self.reference)
+        if found is None and masks is None:
+            raise LabelError(f"case {case.id}: has no label map {self.spec.annotation!r}; segmentation learns from one")
+        chosen = found or masks
+        assert_on = chosen.image if chosen is not None else None
+        volume = chosen.read() if chosen is not None else None
+        if volume is None:
+            raise LabelError(f"case {case.id}: its label map cannot be read")
+        if assert_on in case.images:
+            gap = case.images[str(assert_on)].grid().difference(volume.grid, tolerance_mm=0.1)
+            if gap:
+                raise GeometryError(
+                    f"case {case.id}: label {chosen.source if chosen else ''} does not lie on image {assert_on!r}: {gap}"
+                )
+        try:
+            if found is not None:
+                return self.schema.encode(volume.array[0]), volume.grid
+            return self._from_masks(masks, volume), volume.grid  # type: ignore[arg-type]
+        except LabelError as error:
+            raise LabelError(f"case {case.id}: {error}") from None
+
+    def _from_masks(self, masks: Masks, volume: Volume) -> NDArray[np.uint8]:
+        names = masks.schema.names
+        order = [names.index(n) if n in names else -1 for n in self.schema.names]
+        planes = [volume.array[k] > 0 if k >= 0 else np.zeros(volume.grid.shape, bool) for k in order]
+        if not self.schema.exclusive:
+            return np.stack(planes).astype(np.uint8)
+        out = np.zeros((1, *volume.grid.shape), np.uint8)
+        for k, plane in enumerate(planes, start=1):
+            if (out[0][plane] > 0).any():
+                raise LabelError(
+                    f"structure {self.schema.names[k - 1]!r} overlaps another; plan with task.exclusive=false"
+                )
+            out[0][plane] = k
+        return out
+
+    def warp(self, targets: Targets, spatial_map: SpatialMap) -> Targets:
+        """Nearest neighbour, so that numbers stay numbers; beyond the image nothing is annotated."""
+        labels = spatial_map.sample(targets["labels"], "nearest", outside=IGNORE)
+        if spatial_map.mirrored and list(self.schema.mirror_order) != list(range(len(self.schema))):
+            labels = self._swap(labels)
+        return {"labels": labels}
+
+    def _swap(self, labels: Tensor) -> Tensor:
+        order = torch.tensor(self.schema.mirror_order)
+        if not self.schema.exclusive:
+            return labels[order]
+        table = torch.arange(256, dtype=torch.uint8)
+        table[1 : len(self.schema) + 1] = (order + 1).to(torch.uint8)
+        return table[labels.long()]
+
+    def collate(self, targets: Sequence[Targets]) -> Targets:
+        """``labels``: ``(batch, ...)``."""
+        return {"labels": torch.stack([t["labels"] for t in targets])}
+
+    def sites(self, targets: Targets) -> Mapping[str, NDArray[np.int32]]:
+        """At most `SITES` voxels of each structure, evenly drawn from all of them."""
+        masks = self.schema.masks(targets["labels"].numpy())
+        found = {}
+        for name, mask in zip(self.schema.names, masks, strict=True):
+            places = np.flatnonzero(mask)
+            if len(places):
+                kept = places[np.linspace(0, len(places) - 1, min(SITES, len(places))).astype(np.int64)]
+                found[name] = np.stack(np.unravel_index(kept, mask.shape), -1).astype(np.int32)
+        return found
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
+        """Cross-entropy and ``1 - Dice``, halved from one resolution to the next coarser."""
+        terms = exclusive_terms if self.schema.exclusive else overlapping_terms
+        entropy, overlap, score = torch.zeros(()), torch.zeros(()), torch.zeros(())
+        names = [k for k in outputs if k == HEAD or k.startswith(f"{HEAD}@")]
+        total = sum(0.5**k for k in range(len(names)))
+        for k, name in enumerate(names):
+            logits = outputs[name]
+            labels = targets["labels"]
+            if logits.shape[2:] != labels.shape[2:]:
+                labels = functional.interpolate(labels, size=logits.shape[2:], mode="nearest-exact")
+            ce, dice = terms(logits, labels)
+            lost = torch.nan_to_num(1 - dice, nan=0.0).sum() / (~dice.isnan()).sum().clamp_min(1)
+            entropy = entropy + 0.5**k / total * ce
+            overlap = overlap + 0.5**k / total * lost
+            if k == 0:
+                score = 1 - lost.detach()
+        return {
+            "entropy": entropy * float(self.options["entropy_weight"]),
+            "dice": overlap * float(self.options["dice_weight"]),
+            "score": score,
+        }
+
+    def reducer(self) -> BlendReducer:
+        """Gaussian blending."""
+        return BlendReducer(HEAD)
+
+    def decode(self, slabs: Iterator[Slab], placement: Placement, calibration: Calibration | None = None) -> Decoded:
+        """Labels on the target grid: logits are interpolated slice by slice and the largest wins.
+
+        ``calibration`` changes probabilities, not which of them is largest, so it has no part in labels.
+        """
+        channels = 1 if self.schema.exclusive else len(self.schema)
+        labels = np.zeros((channels, *placement.target.shape), np.uint8)
+        for z, logits in SlabUpsampler(HEAD, placement)(slabs):
+            if self.schema.exclusive:
+                labels[0, z] = _argmax(logits).numpy()
+            else:
+                labels[:, z] = (logits > 0).numpy()
+        volume = Volume(labels, placement.target, "label")
+        return Decoded((self.annotation(volume),))
+
+    def annotation(self, volume: Volume) -> LabelMap | Masks:
+        """Encoded labels as an annotation whose values are numbers 1..K (exclusive) or masks."""
+        if self.schema.exclusive:
+            numbered = tuple(replace(s, values=(k,)) for k, s in enumerate(self.schema.structures, start=1))
+            schema = LabelSchema(numbered)
+            return LabelMap(image=self.reference, source="model", schema=schema, read=lambda: volume)
+        return Masks(image=self.reference, source="model", schema=self.schema, read=lambda: volume)
+
+    def measure(self, prediction: Prediction, case: Case) -> list[Measure]:
+        """Dice, surface and volume figures of every structure, on the grid the truth was drawn on."""
+        truth, grid = self.truth(case)
+        (found,) = [a for a in prediction.annotations if isinstance(a, LabelMap | Masks)]
+        volume = found.read()
+        if not volume.grid.is_close(grid):
+            volume = resample(volume, grid, interpolation="nearest", fill=0)
+        masks = self.schema.masks(volume.array)
+        real = self.schema.masks(truth)
+        known = (truth != IGNORE).all(0)
+        steps = grid.affine[:3, :3]
+        square = steps if not np.allclose(steps.T @ steps, np.diag(np.diag(steps.T @ steps)), atol=1e-6) else None
+        return [
+            measure_structure(
+                masks[k], real[k], case=case.id, patient=case.patient, name=name,
+                spacing_mm=grid.spacing_mm if square is None else square,  # type: ignore[arg-type]
+                tolerance_mm=float(self.options["tolerance_mm"]), valid=None if known.all() else known,
+            )
+            for k, name in enumerate(self.schema.names)
+        ]  # fmt: skip
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """Number of the largest channel of ``(channel, H, W)``; a running comparison is faster than torch.argmax."""
+    best, label = logits[0].clone(), torch.zeros(logits.shape[1:], dtype=torch.uint8)
+    for k in range(1, len(logits)):
+        wins = logits[k] > best
+        best = torch.maximum(best, logits[k])
+        label.masked_fill_(wins, k)
+    return label
