@@ -103,8 +103,8 @@ class Pipeline:
         if isinstance(annotation, LabelMap | Masks):
             volume = annotation.read()
             if self.plan.inference.largest_component:
-                numbers = [annotation.schema.names.index(n) for n in self.plan.inference.largest_component]
-                volume = Volume(keep_largest(volume.array, numbers), volume.grid, volume.unit)
+                array = keep_largest(volume.array, annotation.schema, structures=self.plan.inference.largest_component)
+                volume = Volume(array, volume.grid, volume.unit)
             stored = _turn_back(volume, sample)
             return replace(annotation, read=lambda: stored)
         if isinstance(annotation, Boxes):

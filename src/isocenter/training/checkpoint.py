@@ -1,0 +1,78 @@
+"""Checkpoints without pickle: tensors of modules and optimizers as safetensors, the rest as its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from isocenter.errors import ModelIntegrityError
+from isocenter.io.files import atomic_path
+
+__all__ = ["read_checkpoint", "write_checkpoint"]
+
+FORMAT = "isocenter-checkpoint-1"
+
+
+def write_checkpoint(
+    path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, step: int, plan: str
+) -> None:
+    """Everything that a fit needs to go on after ``step`` steps; written aside, then renamed.
+
+    Args:
+        path: Of the file.
+        modules: Of the strategy.
+        optimizers: Of the strategy.
+        step: Steps done.
+        plan: Plan as text; a resume with another plan is refused.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {f"module.{k}": v.detach().cpu().contiguous() for k, v in modules.state_dict().items()}
+    for name, optimizer in optimizers.items():
+        for number, state in optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"optimizer.{name}.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    with atomic_path(path) as aside:
+        save_file(tensors, aside, {"format": FORMAT, "step": str(step), "plan": plan})
+
+
+def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, plan: str) -> int:
+    """Load what `write_checkpoint` wrote; returns the steps done.
+
+    Raises:
+        ModelIntegrityError: Not a checkpoint, damaged, or made with another plan.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelIntegrityError(f"checkpoint {path}: cannot be read ({error}); start the fit anew") from None
+    if meta.get("format") != FORMAT:
+        raise ModelIntegrityError(f"checkpoint {path}: is not an isocenter checkpoint")
+    if meta.get("plan") != plan:
+        raise ModelIntegrityError(
+            f"checkpoint {path}: was made with another plan; resume with the same one or start anew"
+        )
+    modules.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
+    for name, optimizer in optimizers.items():
+        _load_optimizer(optimizer, name, tensors)
+    return int(meta["step"])
+
+
+def _load_optimizer(optimizer: Optimizer, name: str, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    prefix = f"optimizer.{name}."
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            number, entry = key.removeprefix(prefix).split(".", 1)
+            state.setdefault(int(number), {})[entry] = value
+    whole = optimizer.state_dict()
+    optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
