@@ -1,0 +1,27 @@
+"""DICOM: series found in folders, read as volumes; segmentations written and read.
+
+Example:
+    >>> import tempfile
+    >>> find_series(tempfile.mkdtemp())
+    []
+"""
+
+from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_labels, seg_header, write_seg
+from isocenter.io.dicom.series import Scan, Series, find_series, scan_folder
+from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
+
+__all__ = [
+    "STRICT",
+    "GeometryPolicy",
+    "Problem",
+    "Scan",
+    "SegHeader",
+    "Series",
+    "Stack",
+    "find_series",
+    "read_seg",
+    "read_seg_labels",
+    "scan_folder",
+    "seg_header",
+    "write_seg",
+]

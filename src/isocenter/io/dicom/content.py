@@ -1,0 +1,140 @@
+"""Whether the files of a series are slices of one kind that can stand in one volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isocenter.io.dicom.geometry import Problem
+from isocenter.io.dicom.header import tag_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isocenter.io.dicom.header import Header
+
+__all__ = ["content_problems"]
+
+SINGLE_FRAME = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.128": "PET",
+}
+_UNIFORM = (
+    ("ImageType", "several kinds of image (a localizer, other reconstructions)"),
+    ("EchoNumbers", "several echoes"),
+    ("DiffusionBValue", "several b-values"),
+    ("FrameOfReferenceUID", "several frames of reference"),
+    ("RescaleType", "several value scales"),
+    ("Units", "several units"),
+    ("PatientID", "several patients"),
+)
+_HIDDEN = {"PatientID"}  # identifies a person: never shown
+_MAX_PIXELS = 1 << 26  # 8192 x 8192; a slice is never larger
+_MAX_RATIO = 2000  # of compressed slices; more than this is a bomb, not an image
+
+
+def content_problems(headers: Sequence[Header]) -> list[Problem]:
+    """What the files contain that one volume cannot; texts lack the name of the series."""
+    for header in headers:
+        problem = _kind(header) or _pixels(header) or _size(header)
+        if problem:
+            return [problem]
+    return _mixtures(headers)
+
+
+def _kind(header: Header) -> Problem | None:
+    name = header.file
+    frames = header.integer("NumberOfFrames", 1)
+    sop_class = header.text("SOPClassUID")
+    if frames > 1 or "Enhanced" in _class_name(sop_class):
+        return Problem(
+            "multi-frame",
+            f"{name}: NumberOfFrames (0028,0008) is {frames} ({_class_name(sop_class)}), multi-frame images are not"
+            " read yet; export it as single-frame images",
+        )
+    if sop_class not in SINGLE_FRAME:
+        return Problem(
+            "not-a-slice",
+            f"{name}: SOPClassUID (0008,0016) is {_class_name(sop_class)}, not a CT, MR or PET slice;"
+            " choose another series",
+        )
+    if {"MOSAIC", "VFRAME"} & set(header.image_type):
+        return Problem(
+            "mosaic",
+            f"{name}: ImageType (0008,0008) is {header.text('ImageType')}: slices tiled into one image;"
+            " export it as single slices",
+        )
+    if header.text("Modality") == "CT" and "LOCALIZER" in header.image_type:
+        return Problem(
+            "localizer",
+            f"{name}: ImageType (0008,0008) is {header.text('ImageType')}: a scout view, not a slice;"
+            " remove it or choose another series",
+        )
+    return None
+
+
+def _class_name(uid: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(uid).name if uid else "absent"
+
+
+def _pixels(header: Header) -> Problem | None:
+    if "Rows" not in header or "Columns" not in header:
+        return Problem("no-pixels", f"{header.file}: Rows (0028,0010) is absent, it has no image; remove the file")
+    photometric = header.text("PhotometricInterpretation", "MONOCHROME2")
+    samples = header.integer("SamplesPerPixel", 1)
+    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        return Problem(
+            "colour",
+            f"{header.file}: PhotometricInterpretation (0028,0004) is {photometric} with {samples} samples a pixel,"
+            " not a grey image; choose another series",
+        )
+    allocated, stored = header.integer("BitsAllocated", 0), header.integer("BitsStored", 0)
+    high = header.integer("HighBit", stored - 1)
+    if allocated not in (8, 16) or not 1 <= stored <= allocated or high != stored - 1:
+        return Problem(
+            "pixel-format",
+            f"{header.file}: BitsAllocated (0028,0100) {allocated}, BitsStored (0028,0101) {stored}, HighBit"
+            f" (0028,0102) {high} is not a layout that is read; export it again",
+        )
+    if "ModalityLUTSequence" in header:
+        return Problem(
+            "lookup-table",
+            f"{header.file}: values are given through ModalityLUTSequence (0028,3000), which is not read yet;"
+            " export it with RescaleSlope",
+        )
+    return None
+
+
+def _size(header: Header) -> Problem | None:
+    from pydicom.uid import UID
+
+    rows, columns = header.integer("Rows"), header.integer("Columns")
+    syntax = UID(header.text("TransferSyntaxUID", "1.2.840.10008.1.2"))
+    packed = syntax.is_transfer_syntax and (syntax.is_compressed or syntax.is_deflated)
+    need = rows * columns * (header.integer("BitsAllocated") // 8)
+    if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS or need > header.size * (_MAX_RATIO if packed else 1):
+        return Problem(
+            "truncated",
+            f"{header.file}: Rows x Columns {rows} x {columns} declare {need} bytes, the file has {header.size}"
+            f"{' (compressed)' if packed else ''}: truncated or damaged; send it again",
+        )
+    return None
+
+
+def _mixtures(headers: Sequence[Header]) -> list[Problem]:
+    found = []
+    sizes = sorted({(h.integer("Rows"), h.integer("Columns")) for h in headers})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{r} x {c}" for r, c in sizes[:4])
+        found.append(
+            Problem("mixed-sizes", f"Rows (0028,0010) x Columns (0028,0011) vary: {shown}; separate the images")
+        )
+    for keyword, what in _UNIFORM:
+        values = sorted({h.text(keyword) for h in headers})
+        if len(values) > 1:
+            shown = f"{len(values)} values" if keyword in _HIDDEN else ", ".join(v or "absent" for v in values[:4])
+            code = "mixed-" + keyword.lower()
+            found.append(Problem(code, f"{tag_name(keyword)} varies ({shown}): {what}; give a folder with one of them"))
+    return found

@@ -1,0 +1,175 @@
+"""Which series a folder holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isocenter.errors import FileFormatError, SeriesError
+from isocenter.io.dicom.header import Header, NotDicomError, read_header
+from isocenter.io.dicom.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Scan", "Series", "find_series", "scan_folder"]
+
+_LOG = logging.getLogger(__name__)
+_ATTRIBUTES = {
+    "manufacturer": "Manufacturer",
+    "model": "ManufacturerModelName",
+    "kernel": "ConvolutionKernel",
+    "slice_thickness_mm": "SliceThickness",
+    "tube_voltage_kv": "KVP",
+    "field_strength_t": "MagneticFieldStrength",
+    "body_part": "BodyPartExamined",
+    "protocol": "ProtocolName",
+    "sequence": "SequenceName",
+    "patient_position": "PatientPosition",
+    "contrast": "ContrastBolusAgent",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """The files of one series: images of any kind, a segmentation, a structure set.
+
+    Attributes:
+        uid: Series Instance UID.
+        study_uid: Study Instance UID.
+        headers: Head of every file.
+        damaged: Files in the same folders that are DICOM and cannot be parsed.
+    """
+
+    uid: str
+    study_uid: str
+    headers: tuple[Header, ...] = field(repr=False)
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> str:
+        """``"CT"``, ``"MR"``, ``"PT"``, ``"SEG"``, ``"RTSTRUCT"`` ..."""
+        return self.headers[0].text("Modality")
+
+    @property
+    def description(self) -> str:
+        """Series Description as the scanner wrote it."""
+        return self.headers[0].text("SeriesDescription")
+
+    @property
+    def patient(self) -> str:
+        """Patient ID, the key that splits go by; the study where it is empty. Pseudonymise before sharing."""
+        return self.headers[0].text("PatientID") or self.study_uid
+
+    @cached_property
+    def attributes(self) -> dict[str, str]:
+        """Scanner and protocol as strings, for grouping; nothing that identifies a person."""
+        values = {name: self.headers[0].text(keyword) for name, keyword in _ATTRIBUTES.items()}
+        return {name: value for name, value in values.items() if value}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths, in slice order where slices have positions."""
+        return tuple(h.file for h in self.stack().headers)
+
+    @property
+    def instance_uids(self) -> tuple[str, ...]:
+        """SOP Instance UIDs in the order of `files`."""
+        return tuple(h.text("SOPInstanceUID") for h in self.stack().headers)
+
+    @property
+    def source(self) -> str:
+        """The folder that holds it, or the file where there is one."""
+        files = [h.file for h in self.headers]
+        return files[0] if len(files) == 1 else os.path.commonpath([os.path.dirname(f) for f in files])
+
+    def stack(self) -> Stack:
+        """Its slices in their places. Whether they make a volume: `Stack.problems`."""
+        return self._stack
+
+    @cached_property
+    def _stack(self) -> Stack:
+        return Stack.of(self.uid, self.headers, self.damaged)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        series: By series number, then UID.
+        ignored: Files that are not DICOM.
+        damaged: Files that say they are DICOM and cannot be parsed, with the reason.
+    """
+
+    series: tuple[Series, ...]
+    ignored: tuple[str, ...]
+    damaged: dict[str, str]
+
+
+def find_series(path: str | Path) -> list[Series]:
+    """Every DICOM series in a folder and its subfolders, from headers alone.
+
+    Files that are not DICOM are ignored and counted in the log; `scan_folder` names them.
+
+    Raises:
+        SeriesError: The folder does not exist.
+    """
+    return list(scan_folder(path).series)
+
+
+def scan_folder(path: str | Path) -> Scan:
+    """Like `find_series`, with the files that were left out.
+
+    Raises:
+        SeriesError: The folder does not exist.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise SeriesError(f"{path}: does not exist; give a folder with DICOM files")
+    groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
+    ignored: list[str] = []
+    damaged: dict[str, str] = {}
+    for file in _files(root):
+        try:
+            header = read_header(file)
+        except NotDicomError:
+            ignored.append(str(file))
+        except FileFormatError as error:
+            damaged[str(file)] = str(error)
+        else:
+            groups[header.text("StudyInstanceUID"), header.text("SeriesInstanceUID")].append(header)
+    if ignored or damaged:
+        _LOG.info("%s: %d files are not DICOM, %d are damaged", path, len(ignored), len(damaged))
+    series = [_series(study, uid, headers, list(damaged)) for (study, uid), headers in groups.items()]
+    series.sort(key=lambda s: (s.study_uid, _series_number(s), s.uid))
+    return Scan(tuple(series), tuple(ignored), damaged)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.is_file():  # no sockets, no dangling links
+                yield file
+
+
+def _series(study: str, uid: str, headers: list[Header], damaged: list[str]) -> Series:
+    folders = {os.path.dirname(h.file) for h in headers}
+    return Series(uid, study, tuple(headers), tuple(f for f in damaged if os.path.dirname(f) in folders))
+
+
+def _series_number(series: Series) -> float:
+    try:
+        return series.headers[0].number("SeriesNumber", 0.0)
+    except SeriesError:
+        return 0.0
