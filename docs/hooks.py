@@ -1,12 +1,15 @@
-"""What mkdocs runs before it builds: the navigation from the folders, and one reference page for each room.
+"""What mkdocs runs while it builds: the navigation from the folders, and one reference page for each room.
 
 A new page or room appears without an entry anywhere. A page's title is its first heading; `index.md` comes first.
 """
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
+import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -25,6 +28,33 @@ def rooms() -> list[str]:
     return sorted(init.parent.name for init in PACKAGE.glob("*/__init__.py"))
 
 
+def public_names() -> list[tuple[str, str]]:
+    """Names of the public face and the rooms that hold them."""
+    face = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    tables = [n for n in face.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_EXPORTS"]
+    return sorted(ast.literal_eval(tables[0].value).items())
+
+
+def hidden_names(room: str) -> list[str]:
+    """Functions that share the name of their module; the reference would show the module in their place."""
+    init = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))
+    imports = [node for node in init.body if isinstance(node, ast.ImportFrom)]
+    return [a.name for node in imports for a in node.names if node.module == f"isocenter.{room}.{a.name}"]
+
+
+class Examples(griffe.Extension):
+    """Shows a docstring's `Example:` as code, as the plural is shown."""
+
+    def on_object(self, *, obj: griffe.Object, **_: object) -> None:
+        """Called for every object in a package."""
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+
+    def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
+        """Called for the package itself."""
+        self.on_object(obj=pkg)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation from the folders."""
     docs = Path(config.docs_dir)
@@ -41,9 +71,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add one reference page for the public face and for each room."""
-    face = "# isocenter\n\n::: isocenter\n    options:\n      members: false\n"
+    face = "# isocenter\n\n::: isocenter\n    options:\n      members: false\n\n## Public names\n\n"
+    face += "".join(f"- `{name}`, from [{room}]({room.split('.')[1]}.md)\n" for name, room in public_names())
     files.append(File.generated(config, "reference/isocenter.md", content=face))
     for room in rooms():
         text = f"# isocenter.{room}\n\n::: isocenter.{room}\n"
+        for name in hidden_names(room):
+            text += f"\n::: isocenter.{room}.{name}.{name}\n    options:\n      show_root_heading: true\n"
         files.append(File.generated(config, f"reference/{room}.md", content=text))
     return files

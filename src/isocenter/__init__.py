@@ -5,8 +5,9 @@ package costs next to nothing.
 
 Example:
     >>> import isocenter as iso
-    >>> iso.Grid.__module__
-    'isocenter.volume.grid'
+    >>> grid = iso.Grid.regular((2, 3, 4), spacing_mm=(5.0, 1.0, 1.0))
+    >>> grid.to_world([1, 0, 0]).tolist()
+    [0.0, 0.0, 5.0]
 """
 
 from __future__ import annotations
