@@ -1,0 +1,161 @@
+"""Rules for grids: orientation, dimensions, spacing, patch, stages of the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isocenter.planner.fingerprint import Fingerprint
+from isocenter.volume import Grid
+
+__all__ = ["Topology", "choose_dimensions", "choose_orientation", "choose_patch", "choose_spacing", "choose_topology"]
+
+CASE_VOXELS = 2_500_000
+PATCH_VOXELS = 96**3
+MAX_OBLIQUITY_DEG = 30.0
+THICK = 3.0
+THICKNESS_VOXELS = 3.0
+
+Reason = str
+Sizes = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Stem, strides and channels of an encoder."""
+
+    stem: Sizes
+    strides: tuple[Sizes, ...]
+    channels: tuple[int, ...]
+
+    @property
+    def multiple(self) -> Sizes:
+        """Voxels that a patch must be a multiple of."""
+        z, y, x = np.prod([self.stem, *self.strides], axis=0)
+        return int(z), int(y), int(x)
+
+
+def choose_orientation(found: Fingerprint) -> tuple[str | None, Reason]:
+    """Patient directions of the working axes, where all images have any in common."""
+    grids = [c.grid for c in found.cases.values()]
+    worst = max(g.obliquity_deg for g in grids)
+    if worst > MAX_OBLIQUITY_DEG:
+        return None, (
+            f"axes are up to {worst:.0f} degrees from the patient's, so turning to the nearest ones could differ from"
+            " case to case: axes stay as stored"
+        )
+    planes = Counter(_canonical(g) for g in grids)
+    best, count = planes.most_common(1)[0]
+    return (
+        best,
+        f"slice, row and column towards {best} in every case; {count} of {len(grids)} are stored in these planes",
+    )
+
+
+def _canonical(grid: Grid) -> str:
+    return grid.orientation.translate(str.maketrans("RAI", "LPS"))
+
+
+def choose_dimensions(spacing: NDArray[np.float64], size_mm: NDArray[np.float64]) -> tuple[int, Reason]:
+    """2-D where slices are thick and few, else 3-D."""
+    slices = round(float(size_mm[0] / spacing[0]))
+    ratio = float(spacing[0] / min(spacing[1:]))
+    if slices <= 3:
+        return 2, f"images have {slices} slice(s)"
+    if ratio >= THICK and slices <= 32:
+        return 2, f"slices are {ratio:.1f} times as thick as pixels and only {slices}: neighbours tell little"
+    return 3, f"{slices} slices, {ratio:.1f} times as thick as pixels: neighbours tell much"
+
+
+def choose_spacing(
+    found: Fingerprint, spacing: NDArray[np.float64], size_mm: NDArray[np.float64], dimensions: int
+) -> tuple[Spacing, Reason]:
+    """Working spacing: the median, coarsened until a case fits the voxel budget, but not below what structures need."""
+    if dimensions == 2:
+        z, y, x = (round(float(s), 4) for s in spacing)
+        return (0.0, y, x), f"median in the plane ({y:g} x {x:g} mm); slices stay where they are"
+    target = spacing.astype(np.float64).copy()
+    if target[0] / min(target[1:]) >= THICK:
+        target[0] = np.percentile([c.grid.spacing_mm[0] for c in found.cases.values()], 10)
+    start = target.copy()
+    thickness = found.thickness_mm()
+    need = min(thickness.values()) / THICKNESS_VOXELS if thickness else np.inf
+    while np.prod(size_mm / target) > CASE_VOXELS:
+        finest = target <= target.min() * 1.01
+        step = target * np.where(finest, 1.05, 1.0)
+        if step.max() > need and np.prod(size_mm / target) <= 4 * CASE_VOXELS:
+            break
+        target = step
+    a, b, c = (round(float(s), 3) for s in target)
+    voxels = float(np.prod(size_mm / target))
+    if np.allclose(target, start):
+        return (a, b, c), f"median of the cases; a case has {voxels / 1e6:.1f} million voxels"
+    thin = min(thickness, key=lambda k: thickness[k]) if thickness else ""
+    detail = f"; the thinnest structure, {thin}, is {thickness[thin]:.0f} mm thick" if thin else ""
+    return (a, b, c), f"coarser than the median so that a case has {voxels / 1e6:.1f} million voxels{detail}"
+
+
+def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dimensions: int) -> Topology:
+    """Stem of 2 and stages that halve every axis that is not coarser than twice the finest, until 8 to 15 remain.
+
+    The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
+    """
+    size, step = patch.astype(float).copy(), spacing.astype(float).copy()
+    stem = _stride(size, step, dimensions, least=8)
+    size, step = size / stem, step * stem
+    strides: list[Sizes] = [(1, 1, 1)]
+    while len(strides) < 6:
+        stride = _stride(size, step, dimensions, least=8)
+        if max(stride) == 1:
+            break
+        strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
+        size, step = np.ceil(size / stride), step * stride
+    channels = tuple(min(32 * 2**k, 256) for k in range(len(strides)))
+    return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), channels)
+
+
+def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int, *, least: int) -> NDArray[np.int64]:
+    fine = step < 2 * step[3 - dimensions :].min()
+    stride = np.where(fine & (size >= 2 * least), 2, 1)
+    if dimensions == 2:
+        stride[0] = 1
+    return stride.astype(np.int64)
+
+
+def choose_patch(
+    found: Fingerprint, spacing: NDArray[np.float64], shape: NDArray[np.int64], dimensions: int
+) -> tuple[Sizes, Reason]:
+    """Patch on the working grid.
+
+    2-D: what covers the annotated box of 95 % of the cases with a fifth around it. 3-D: the shape of a case, cut where
+    it is longest until it fits the voxel budget. Multiples of 16 (8 where short), so that pooling divides it.
+    """
+    extent = found.extent_mm()
+    if dimensions == 2:
+        wanted = shape.astype(float)
+        if extent is not None:
+            wanted = np.minimum(shape, np.maximum(1.4 * extent / spacing, 64))
+        y, x = (int(np.ceil(n / 16) * 16) for n in wanted[1:])
+        scale = min(1.0, (512 * 512 / (y * x)) ** 0.5)
+        y, x = (max(32, int(n * scale) // 16 * 16) for n in (y, x))
+        if extent is None:
+            return (1, y, x), "the median slice"
+        return (
+            1,
+            y,
+            x,
+        ), f"covers the annotated box of 95 % of the cases ({extent[1]:.0f} x {extent[2]:.0f} mm) and around it"
+    patch = shape.astype(float)
+    while np.prod(patch) > PATCH_VOXELS:
+        patch[np.argmax(patch * spacing)] *= 0.98
+    sizes = [int(max(8, np.round(n / g) * g)) for n, g in ((p, 16 if p >= 48 else 8) for p in patch)]
+    whole = float(np.prod(np.minimum(sizes, shape)) / np.prod(shape))
+    return (
+        sizes[0],
+        sizes[1],
+        sizes[2],
+    ), f"{100 * whole:.0f} % of the median case, within {PATCH_VOXELS / 1e6:.1f} million voxels"

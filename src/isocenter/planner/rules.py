@@ -1,0 +1,188 @@
+"""From a fingerprint to a plan, by rules that state their reasons.
+
+In the spirit of nnU-Net (Isensee et al. 2021): the data decides, and a person can read and change every decision.
+Differences: budgets are those of a processor without accelerator, the working grid may be coarser than the images
+where no structure needs them finer, and the stem moves 2x2(x2) voxels into channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isocenter.plan import (
+    AugmentationSpec,
+    InferenceSpec,
+    InputSpec,
+    IntensitySpec,
+    NetworkSpec,
+    Plan,
+    PreprocessSpec,
+    TaskSpec,
+    TrainingSpec,
+)
+from isocenter.planner.fingerprint import Fingerprint
+from isocenter.planner.geometry import (
+    choose_dimensions,
+    choose_orientation,
+    choose_patch,
+    choose_spacing,
+    choose_topology,
+)
+
+__all__ = ["plan_by_rules"]
+
+ABSOLUTE = ("CT",)
+"""Modalities whose values mean the same on every scanner."""
+
+
+def plan_by_rules(
+    found: Fingerprint, *, task: TaskSpec, inputs: Sequence[InputSpec], reference: str, name: str = "model"
+) -> Plan:
+    """Plan for a dataset.
+
+    Args:
+        found: Of the training part.
+        task: What is learned.
+        inputs: Images that the network reads.
+        reference: The one whose grid the result is given on.
+        name: Of the model to be.
+    """
+    reasons: dict[str, str] = {}
+    orientation, reasons["preprocess.orientation"] = choose_orientation(found)
+    spacing, size_mm, extents = _in_order(found, orientation)
+    dimensions, reasons["network.dimensions"] = choose_dimensions(spacing, size_mm)
+    working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, dimensions)
+    actual = np.where(np.asarray(working) == 0, spacing, working)
+    shape = np.maximum(1, np.round(size_mm / actual)).astype(np.int64)
+    whole = task.name == "classification"
+    if whole:
+        actual, working, shape = _coarse_enough(actual, working, size_mm, dimensions, reasons)
+        patch = tuple(int(np.ceil(n / 8) * 8) if n >= 8 else int(n) for n in shape)
+        patch = (1, *patch[1:]) if dimensions == 2 and shape[0] == 1 else patch
+        dimensions = 3 if patch[0] > 1 else dimensions
+        reasons["training.patch"] = "the whole median case: a class belongs to all of it"
+    else:
+        patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
+    training = _training(task, dimensions, patch, reasons)
+    topology = choose_topology(np.asarray(patch), actual, dimensions)
+    reasons["network.options"] = "axes are halved while they are fine and long enough; " + (
+        "batch normalisation, since a step has many patches" if training.batch >= 8 else
+        "instance normalisation, since a step has few patches"
+    )  # fmt: skip
+    options: dict[str, Any] = {
+        "stem": topology.stem,
+        "strides": topology.strides,
+        "channels": topology.channels,
+        "norm": "batch" if training.batch >= 8 else "instance",
+    }
+    intensity = _intensity(found, inputs, reasons)
+    reasons["inference.window"] = "the training patch" + (", each case as a whole" if whole else ", half overlapping")
+    return Plan(
+        name=name,
+        inputs=tuple(inputs),
+        preprocess=PreprocessSpec(
+            reference=reference, orientation=orientation, spacing_mm=working, intensity=dict(intensity)
+        ),
+        network=NetworkSpec(dimensions=dimensions, options=_plain(options)),  # type: ignore[arg-type]
+        task=task,
+        training=training,
+        inference=InferenceSpec(window=patch, overlap=0.0 if whole else 0.5, batch=8 if dimensions == 2 else 1),  # type: ignore[arg-type]
+        reasons=reasons,
+    )
+
+
+def _in_order(
+    found: Fingerprint, orientation: str | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Fingerprint]:
+    """Median spacing and size in the order of working axes, and the fingerprint with its boxes in that order."""
+    if orientation is None:
+        return found.median_spacing_mm(), found.median_size_mm(), found
+    from dataclasses import replace
+
+    cases = {}
+    for key, case in found.cases.items():
+        order, _ = case.grid.axes_to(orientation)
+        box = case.extent_mm
+        turned = (box[order[0]], box[order[1]], box[order[2]]) if box else None
+        cases[key] = replace(case, grid=case.grid.reorient(orientation), extent_mm=turned)
+    turned_found = replace(found, cases=cases)
+    return turned_found.median_spacing_mm(), turned_found.median_size_mm(), turned_found
+
+
+def _coarse_enough(
+    actual: NDArray[np.float64], working: tuple[float, ...], size_mm: NDArray[np.float64], dimensions: int,
+    reasons: dict[str, str],
+) -> tuple[NDArray[np.float64], tuple[float, float, float], NDArray[np.int64]]:  # fmt: skip
+    """A class needs the whole case at once: coarsen until it fits a patch."""
+    from isocenter.planner.geometry import PATCH_VOXELS
+
+    spacing = actual.copy()
+    first = 1 if dimensions == 2 and working[0] == 0 else 0
+    while np.prod(size_mm / spacing) > PATCH_VOXELS / 2:
+        spacing[first:] = np.where(
+            spacing[first:] <= spacing[first:].min() * 1.01, spacing[first:] * 1.05, spacing[first:]
+        )
+    if not np.allclose(spacing, actual):
+        reasons["preprocess.spacing_mm"] = "coarse enough for the whole case to be one patch"
+    a, b, c = (
+        0.0 if w == 0 and k < first else round(float(s), 3)
+        for k, (w, s) in enumerate(zip(working, spacing, strict=True))
+    )
+    return spacing, (a, b, c), np.maximum(1, np.round(size_mm / spacing)).astype(np.int64)
+
+
+def _training(task: TaskSpec, dimensions: int, patch: Sequence[int], reasons: dict[str, str]) -> TrainingSpec:
+    flat = dimensions == 2
+    voxels = int(np.prod(patch))
+    batch = max(2, min(16, 2**19 // voxels if flat else 2**21 // voxels))
+    reasons["training.batch"] = f"patches of {voxels} voxels within the memory and time of a step"
+    reasons["training.steps"] = "a first guess; more steps seldom harm"
+    reasons["training.augmentation"] = (
+        "rotation and scale as patients differ, values as scanners differ; no mirroring, since bodies are not symmetric"
+    )
+    turn = (25.0, 0.0, 0.0) if flat else (10.0, 10.0, 10.0)
+    augmentation = AugmentationSpec(
+        rotation_deg=turn, scale=0.2 if flat else 0.15, brightness=0.2, contrast=0.25, gamma=0.3, noise=0.15, blur=1.0,
+        low_resolution=2.0,
+    )  # fmt: skip
+    steps = {"segmentation": 2500 if flat else 1000, "detection": 1500, "classification": 600}.get(task.name, 1000)
+    return TrainingSpec(
+        steps=steps,
+        batch=batch,
+        patch=(int(patch[0]), int(patch[1]), int(patch[2])),
+        foreground=0.75 if flat else 0.6,
+        augmentation=augmentation,
+        learning_rate=2e-3 if flat else 1e-3,
+    )
+
+
+def _intensity(found: Fingerprint, inputs: Sequence[InputSpec], reasons: dict[str, str]) -> Mapping[str, IntensitySpec]:
+    out = {}
+    for spec in inputs:
+        key = f"preprocess.intensity.{spec.name}"
+        if spec.modality not in ABSOLUTE:
+            out[spec.name] = IntensitySpec(scheme="image")
+            reasons[key] = f"values of {spec.modality} are arbitrary: each image by its own mean and deviation"
+            continue
+        values = found.values(spec.name)
+        low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+        inside = np.clip(values, low, high)
+        out[spec.name] = IntensitySpec(
+            scheme="fixed", lower=round(low, 2), upper=round(high, 2),
+            mean=round(float(inside.mean()), 2), std=round(max(float(inside.std()), 1e-3), 2),
+        )  # fmt: skip
+        reasons[key] = f"{spec.modality} values are absolute: 0.5 to 99.5 percentile of annotated voxels of all cases"
+    return out
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, as YAML gives them back."""
+
+    def plain(value: Any) -> Any:
+        return [plain(v) for v in value] if isinstance(value, tuple) else value
+
+    return {k: plain(v) for k, v in options.items()}
