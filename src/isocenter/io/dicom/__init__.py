@@ -6,9 +6,17 @@ Example:
     []
 """
 
+import logging
+import warnings
+
 from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_labels, seg_header, write_seg
 from isocenter.io.dicom.series import Scan, Series, find_series, scan_folder
 from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
+
+# What pydicom and highdicom warn of quotes values of the file, names among them; those must reach no log. A filter
+# set once is safe with threads, which warnings.catch_warnings is not.
+warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
+logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 __all__ = [
     "STRICT",

@@ -80,6 +80,11 @@ class Frames:
             raise FileFormatError(f"{self.path}: NumberOfFrames differs from the frames described; export it again")
         return found
 
+    @cached_property
+    def described(self) -> set[int]:
+        """Numbers of the segments."""
+        return {int(item.SegmentNumber) for item in self.dataset.SegmentSequence}
+
     def own_grid(self) -> Grid:
         """Smallest regular grid that holds all frames.
 
@@ -126,6 +131,12 @@ class Frames:
             numbers = np.unique(pixels[pixels != 0]).tolist()
             if not numbers:
                 continue
+            named = set(numbers) if number is None else {number}
+            if not named <= self.described:
+                raise FileFormatError(
+                    f"{self.path}: frame {index + 1} is of segment {min(named - self.described)}, which is not"
+                    " described; export it again"
+                )
             place = self._place(grid, steps, position)
             for value in numbers:
                 yield (value if number is None else number), pixels == value, place

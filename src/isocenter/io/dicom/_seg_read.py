@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,7 +78,7 @@ def read_seg(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, Lab
     out = np.zeros((len(rows), *target.shape), np.uint8)
     for number, mask, place in frames.placed(target):
         if number not in rows:
-            raise FileFormatError(f"{path}: a frame is of segment {number}, which is not described; export it again")
+            continue  # the background
         view = place.view(out[rows[number]])
         view |= mask.astype(np.uint8)
     return Volume(out, target, "label"), header.schema, header.series
@@ -101,6 +100,8 @@ def read_seg_labels(path: str | Path, *, grid: Grid | None = None) -> tuple[Volu
     highest = max(header.schema.values, default=0)
     out = np.zeros(target.shape, np.uint8 if highest < 256 else np.uint16)
     for number, mask, place in frames.placed(target):
+        if number not in header.schema.values:
+            continue  # the background
         view = place.view(out)
         if view[mask].any():
             raise LabelError(f"{path}: segment {number} overlaps another; read it as masks")
@@ -113,9 +114,7 @@ def _parse(path: str | Path, *, pixels: bool) -> Dataset:
     from pydicom.errors import InvalidDicomError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(path, stop_before_pixels=not pixels)
+        dataset = dcmread(path, stop_before_pixels=not pixels)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except InvalidDicomError as error:
@@ -151,17 +150,18 @@ def _header(path: str | Path, dataset: Dataset) -> SegHeader:
 
 
 def _schema(dataset: Dataset, *, exclusive: bool) -> LabelSchema:
-    structures: list[Structure] = []
-    taken: set[str] = set()
+    found: dict[str, Structure] = {}
     for item in dataset.SegmentSequence:
         number = int(item.SegmentNumber)
         if number == 0:
             continue  # a label map may describe its background
         label = re.sub(r"[^\w-]+", "_", str(item.get("SegmentLabel", ""))).strip("_") or f"segment_{number}"
-        name = label if label not in taken else f"{label}_{number}"
-        taken.add(name)
-        structures.append(Structure(name, (number,), code=_code(item), colour=_colour(item)))
-    return LabelSchema(tuple(structures), exclusive)
+        name = label if label not in found else f"{label}_{number}"
+        found[name] = Structure(name, (number,), code=_code(item), colour=_colour(item))
+    # finds mirror partners, and leaves out a segment called background
+    plain = LabelSchema.of({name: s.values for name, s in found.items()}, exclusive=exclusive)
+    coded = tuple(replace(s, code=found[s.name].code, colour=found[s.name].colour) for s in plain.structures)
+    return replace(plain, structures=coded)
 
 
 def _code(item: Dataset) -> Code | None:

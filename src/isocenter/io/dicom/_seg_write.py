@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["reindexed", "write_seg"]
 
-_LOG = logging.getLogger(__name__)
 _MANUFACTURER = "Isocenter"
+# elements of type 2 that sources lack at times, though the standard asks for them
+_ALWAYS = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
 
 
 def write_seg(
@@ -67,11 +69,13 @@ def write_seg(
     stack = _source_stack(source_files)
     grid = stack.grid()
     pixels = _pixels(reindexed(masks, grid), schema)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pydicom and highdicom about the source; they quote values
-        sources = _datasets(stack)
-        algorithm = None if manual else (algorithm_name, algorithm_version)
-        segmentation = _segmentation(sources, pixels, schema, algorithm, series_description)
+    algorithm = None if manual else (algorithm_name, algorithm_version)
+    try:
+        segmentation = _segmentation(_datasets(stack), pixels, schema, algorithm, series_description)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # only an AttributeError is sure to quote no value of the source
+        why = str(error) if isinstance(error, AttributeError) else type(error).__name__
+        raise SeriesError(f"series {stack.uid}: a segmentation cannot refer to it ({why}); export it again") from error
     with atomic_path(path) as part:
         segmentation.save_as(part)
 
@@ -86,6 +90,8 @@ def _source_stack(files: Sequence[str | Path]) -> Stack:
     uids = sorted({h.text("SeriesInstanceUID") for h in headers})
     if len(uids) > 1:
         raise SeriesError(f"source files are of {len(uids)} series ({uids[0]}, {uids[1]} ...); give those of one")
+    if not uids[0]:
+        raise SeriesError(f"{files[0]}: SeriesInstanceUID (0020,000E) is absent, so nothing can refer to it")
     return Stack.of(uids[0], headers)
 
 
@@ -94,13 +100,11 @@ def _datasets(stack: Stack) -> list[Dataset]:
 
     sources: list[Dataset] = [dcmread(h.file, stop_before_pixels=True, force=True) for h in stack.headers]
     for source in sources:
-        # type 2 elements that sources lack though the standard asks for them
-        for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber"):
+        for keyword in _ALWAYS:
             if keyword not in source:
                 setattr(source, keyword, "")
-        for keyword in ("StudyDate", "StudyTime", "ReferringPhysicianName"):
-            if keyword not in source:
-                setattr(source, keyword, "")
+        for keyword in ("StudyID", "AccessionNumber"):
+            setattr(source, keyword, str(source.get(keyword) or "")[:16])  # a longer SH is not legal in ours
     return sources
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from isocenter.io.dicom.header import Header
 
-__all__ = ["content_problems"]
+__all__ = ["kind_problems", "mixture_problems"]
 
 SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -33,20 +33,20 @@ _MAX_PIXELS = 1 << 26  # 8192 x 8192; a slice is never larger
 _MAX_RATIO = 2000  # of compressed slices; more than this is a bomb, not an image
 
 
-def content_problems(headers: Sequence[Header]) -> list[Problem]:
-    """What the files contain that one volume cannot; texts lack the name of the series."""
+def kind_problems(headers: Sequence[Header]) -> list[Problem]:
+    """The first file that is no slice that can be read; texts lack the name of the series."""
     for header in headers:
         problem = _kind(header) or _pixels(header) or _size(header)
         if problem:
             return [problem]
-    return _mixtures(headers)
+    return []
 
 
 def _kind(header: Header) -> Problem | None:
     name = header.file
     frames = header.integer("NumberOfFrames", 1)
     sop_class = header.text("SOPClassUID")
-    if frames > 1 or "Enhanced" in _class_name(sop_class):
+    if "Enhanced" in _class_name(sop_class) or (frames > 1 and sop_class in SINGLE_FRAME):
         return Problem(
             "multi-frame",
             f"{name}: NumberOfFrames (0028,0008) is {frames} ({_class_name(sop_class)}), multi-frame images are not"
@@ -123,7 +123,8 @@ def _size(header: Header) -> Problem | None:
     return None
 
 
-def _mixtures(headers: Sequence[Header]) -> list[Problem]:
+def mixture_problems(headers: Sequence[Header]) -> list[Problem]:
+    """In what the slices differ that one volume has in common; texts lack the name of the series."""
     found = []
     sizes = sorted({(h.integer("Rows"), h.integer("Columns")) for h in headers})
     if len(sizes) > 1:
@@ -132,9 +133,24 @@ def _mixtures(headers: Sequence[Header]) -> list[Problem]:
             Problem("mixed-sizes", f"Rows (0028,0010) x Columns (0028,0011) vary: {shown}; separate the images")
         )
     for keyword, what in _UNIFORM:
-        values = sorted({h.text(keyword) for h in headers})
+        values = sorted({_shared_value(h, keyword) for h in headers})
         if len(values) > 1:
             shown = f"{len(values)} values" if keyword in _HIDDEN else ", ".join(v or "absent" for v in values[:4])
             code = "mixed-" + keyword.lower()
             found.append(Problem(code, f"{tag_name(keyword)} varies ({shown}): {what}; give a folder with one of them"))
+    scaled = [h for h in headers if "RescaleSlope" in h or "RescaleIntercept" in h]
+    if scaled and len(scaled) < len(headers):
+        found.append(
+            Problem(
+                "mixed-rescaleslope",
+                f"RescaleSlope (0028,1053) is given for {len(scaled)} of {len(headers)} slices; export it again",
+            )
+        )
     return found
+
+
+def _shared_value(header: Header, keyword: str) -> str:
+    if keyword != "ImageType":
+        return header.text(keyword)
+    # the values after the third tell of steps of processing that may differ from slice to slice
+    return "\\".join(header.image_type[:3] + (("LOCALIZER",) if "LOCALIZER" in header.image_type[3:] else ()))

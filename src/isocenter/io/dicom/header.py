@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,22 +124,16 @@ def read_header(path: str | Path) -> Header:
             if plain and start[:2] not in _RAW_STARTS:
                 raise NotDicomError(str(path))
             file.seek(0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they quote values
-                dataset = dcmread(file, force=plain, stop_before_pixels=True, specific_tags=[*KEYWORDS])
-                tags = _plain_tags(dataset)
+            dataset = dcmread(file, force=plain, stop_before_pixels=True, specific_tags=[*KEYWORDS])
+            tags = _plain_tags(dataset)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror}); check the file") from error
     except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, _invalid_dicom()) as error:
         raise FileFormatError(f"{path}: damaged DICOM header ({type(error).__name__}); export it again") from error
     except (EOFError, struct.error, RecursionError, MemoryError) as error:
         raise FileFormatError(f"{path}: damaged DICOM header ({type(error).__name__}); export it again") from error
-    if plain and "SOPInstanceUID" not in tags:
-        raise NotDicomError(str(path))
-    if "SOPInstanceUID" not in tags or "SeriesInstanceUID" not in tags:
-        if tags.get("SOPClassUID") is None and "Rows" not in tags:
-            raise NotDicomError(str(path))  # DICOMDIR and its like
-        raise FileFormatError(f"{path}: states no SOP or series instance UID; export it again")
+    if "Modality" not in tags and ("SOPInstanceUID" not in tags or plain):
+        raise NotDicomError(str(path))  # DICOMDIR and its like, or chance
     return Header(str(path), size, tags)
 
 
@@ -153,8 +146,8 @@ def _invalid_dicom() -> type[Exception]:
 def _plain_tags(dataset: Dataset) -> dict[str, Any]:
     tags: dict[str, Any] = {}
     for keyword in KEYWORDS:
-        source = getattr(dataset, "file_meta", None) if keyword == "TransferSyntaxUID" else dataset
-        if source is None or keyword not in source:
+        source = dataset.file_meta if keyword == "TransferSyntaxUID" else dataset
+        if keyword not in source:
             continue
         try:
             value = _plain(source[keyword].value)
@@ -162,12 +155,11 @@ def _plain_tags(dataset: Dataset) -> dict[str, Any]:
             value = _WRONG
         if value is not None and value not in ("", ()):
             tags[keyword] = value
-    private = _private(dataset)
-    return tags | private
-
-
-def _private(dataset: Dataset) -> dict[str, Any]:
-    return {}
+    for keyword, meta in (("SOPClassUID", "MediaStorageSOPClassUID"), ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
+        # blanked by careless anonymisers; the file meta information has them too
+        if keyword not in tags and dataset.file_meta.get(meta):
+            tags[keyword] = str(dataset.file_meta.get(meta))
+    return tags
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,7 @@ class Series:
     """The files of one series: images of any kind, a segmentation, a structure set.
 
     Attributes:
-        uid: Series Instance UID.
+        uid: Series Instance UID; ``""`` where it was blanked: such files are told apart by their folder.
         study_uid: Study Instance UID.
         headers: Head of every file.
         damaged: Files in the same folders that are DICOM and cannot be parsed.
@@ -132,7 +132,7 @@ def scan_folder(path: str | Path) -> Scan:
     root = Path(path)
     if not root.exists():
         raise SeriesError(f"{path}: does not exist; give a folder with DICOM files")
-    groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     ignored: list[str] = []
     damaged: dict[str, str] = {}
     for file in _files(root):
@@ -143,10 +143,10 @@ def scan_folder(path: str | Path) -> Scan:
         except FileFormatError as error:
             damaged[str(file)] = str(error)
         else:
-            groups[header.text("StudyInstanceUID"), header.text("SeriesInstanceUID")].append(header)
+            groups[_key(header)].append(header)
     if ignored or damaged:
         _LOG.info("%s: %d files are not DICOM, %d are damaged", path, len(ignored), len(damaged))
-    series = [_series(study, uid, headers, list(damaged)) for (study, uid), headers in groups.items()]
+    series = [_series(headers, list(damaged)) for headers in groups.values()]
     series.sort(key=lambda s: (s.study_uid, _series_number(s), s.uid))
     return Scan(tuple(series), tuple(ignored), damaged)
 
@@ -163,7 +163,17 @@ def _files(root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _series(study: str, uid: str, headers: list[Header], damaged: list[str]) -> Series:
+def _key(header: Header) -> tuple[str, ...]:
+    """What the files of one series share; files whose UIDs were blanked are told apart by folder, kind and number."""
+    uid = header.text("SeriesInstanceUID")
+    if uid:
+        return header.text("StudyInstanceUID"), uid
+    kind = (header.text(k) for k in ("Modality", "SeriesNumber", "SeriesDescription", "FrameOfReferenceUID"))
+    return ("", os.path.dirname(header.file), *kind)
+
+
+def _series(headers: list[Header], damaged: list[str]) -> Series:
+    study, uid = headers[0].text("StudyInstanceUID"), headers[0].text("SeriesInstanceUID")
     folders = {os.path.dirname(h.file) for h in headers}
     return Series(uid, study, tuple(headers), tuple(f for f in damaged if os.path.dirname(f) in folders))
 

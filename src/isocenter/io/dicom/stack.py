@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isocenter.errors import IsocenterError, SeriesError, ValueRangeError
-from isocenter.io.dicom.content import content_problems
+from isocenter.io.dicom.content import kind_problems, mixture_problems
 from isocenter.io.dicom.geometry import Planes, Problem, fit_affine, geometry_problems
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
 from isocenter.volume import Grid, Volume
@@ -79,14 +79,19 @@ class Stack:
     def problems(self, policy: GeometryPolicy = STRICT) -> list[Problem]:
         """What forbids one regular volume, most telling first; empty where nothing does."""
         try:
-            found = self._damage() + content_problems(self.headers)
+            found = self._damage() or kind_problems(self.headers)
             if not found:
-                found = self._orientations() or geometry_problems(self.planes, tolerance_mm=policy.tolerance_mm)
+                found = mixture_problems(self.headers)
+                found += self._orientations() or geometry_problems(self.planes, tolerance_mm=policy.tolerance_mm)
             if not found and len(self) == 1:
                 self._thickness()
         except SeriesError as error:
             found = [Problem("bad-element", f"{error}; export it again")]
-        return [Problem(p.code, f"series {self.uid}: {p.text}", p.geometry) for p in found]
+        return [Problem(p.code, f"{self._name}: {p.text}", p.geometry) for p in found]
+
+    @property
+    def _name(self) -> str:
+        return f"series {self.uid}" if self.uid else f"series without UID beside {self.headers[0].file}"
 
     def grid(self, policy: GeometryPolicy = STRICT) -> Grid:
         """Where the voxels are, from the headers alone.
@@ -120,7 +125,7 @@ class Stack:
         array = read_slices(self.headers[start:stop])
         if slices is None and array.min() == array.max():
             raise ValueRangeError(
-                f"series {self.uid}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
+                f"{self._name}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
             )
         rows, columns = self.planes.shape
         return Volume(array, grid.crop((start, 0, 0), (stop, rows, columns)), value_unit(self.headers[0]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +32,7 @@ def stored_pixels(header: Header) -> NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            array = pixel_array(header.file, raw=True)
+        array = pixel_array(header.file, raw=True)
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise FileFormatError(
             f"{header.file}: pixels cannot be decoded ({type(error).__name__}: {_first_line(error)});"
