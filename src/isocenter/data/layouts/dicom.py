@@ -1,0 +1,186 @@
+"""A tree of DICOM files: every study a case, its CT, MR and PET series images, its segmentations labels.
+
+- A case is called after the shortest part of its folder's path that no other study shares (``patient_1``,
+  ``patient_1_baseline``), so folder names should be pseudonyms. The patient is a hash of the Patient ID (of the study
+  where that is blank).
+- An image is called ``ct``, ``mr``, ``pet`` after its modality. Where a study has several series of a modality, the one
+  that a segmentation refers to keeps that name and the others add their description; where none or several
+  are referred to, all do.
+- A DICOM SEG becomes a label map on the series it refers to; several on one series are united. Structures go by their
+  segment labels over all cases; one that a case lacks is taken to be absent there. If segments overlap in any case,
+  all cases have masks.
+- ``cases.csv`` at the top (``case``, ``patient``, ``class.<name>``, attributes) adds to this.
+
+What cannot be read as one regular volume is named as a problem; the case is kept while it has another image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isocenter.data.dataset import CaseDataset
+from isocenter.data.layouts.parts import read_facts, with_facts
+from isocenter.data.layouts.registry import register_layout
+from isocenter.data.layouts.segments import Segmented, annotate, segmentations
+from isocenter.data.modality import slug
+from isocenter.data.problems import CaseProblem
+from isocenter.errors import DatasetError
+from isocenter.records import Case, ImageRef
+
+if TYPE_CHECKING:
+    from isocenter.io.dicom import Scan, Series
+
+__all__ = ["DicomLayout"]
+
+_NAMES = {"CT": "ct", "MR": "mr", "PT": "pet"}
+_NOT_IMAGES = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "DOC", "REG", "AU", "PLAN", "RWV", "ANN"}
+_LOOK_AT = 200
+
+
+@register_layout("dicom")
+class DicomLayout:
+    """Any folder with DICOM files in it."""
+
+    def detect(self, path: Path) -> bool:
+        """Whether one of the first files in the tree is DICOM."""
+        looked = 0
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                looked += 1
+                if looked > _LOOK_AT:
+                    return False
+                if _is_dicom(Path(folder, name)):
+                    return True
+        return False
+
+    def read(self, path: Path) -> CaseDataset:
+        """See the module."""
+        from isocenter.io.dicom import scan_folder
+
+        if not path.is_dir():
+            raise DatasetError(f"{path}: is a file; give the folder that holds the DICOM files")
+        scan = scan_folder(path)
+        studies: dict[str, list[Series]] = {}
+        for series in scan.series:
+            studies.setdefault(_study_key(path, series), []).append(series)
+        problems = _stray_damage(path, scan)
+        cases, segmented = [], {}
+        for uid, name in sorted(_case_ids(path, studies).items(), key=lambda item: item[1]):
+            case, segmented[name] = _case(name, studies[uid], problems)
+            cases.append(case)
+        cases, schema = annotate([case for case in cases if case.images], segmented)
+        cases, unknown = with_facts(cases, read_facts(path))
+        problems += [CaseProblem(i, "cases.csv has no row for it, so its patient is unknown") for i in unknown]
+        return CaseDataset(path.resolve().name, tuple(cases), schema=schema, problems=tuple(problems))
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _study_key(root: Path, series: Series) -> str:
+    """Its Study Instance UID; where that is blank, the folder at the top that it lies in."""
+    if series.study_uid:
+        return series.study_uid
+    inside = Path(series.headers[0].file).relative_to(root).parts
+    return inside[0] if len(inside) > 1 else ""
+
+
+def _stray_damage(root: Path, scan: Scan) -> list[CaseProblem]:
+    """Damaged files in folders without a series, where they make no series incomplete."""
+    beside = {file for series in scan.series for file in series.damaged}
+    return [
+        CaseProblem(os.path.relpath(file, root), text, "FileFormatError")
+        for file, text in scan.damaged.items()
+        if file not in beside
+    ]
+
+
+def _case_ids(root: Path, studies: Mapping[str, Sequence[Series]]) -> dict[str, str]:
+    """Name of each study: the shortest start of its folder's path that is its own."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for uid, series in studies.items():
+        folders = {os.path.dirname(header.file) for one in series for header in one.headers}
+        parts[uid] = Path(os.path.commonpath(folders)).relative_to(root).parts
+    names: dict[str, str] = {}
+    for depth in range(1 + max((len(p) for p in parts.values()), default=0)):
+        shared = Counter(p[:depth] for p in parts.values())
+        for uid, own in parts.items():
+            if shared[own[:depth]] == 1 and (depth or not own):
+                names.setdefault(uid, "_".join(own[:depth]) or root.resolve().name)
+    for uid in sorted(studies):
+        names.setdefault(uid, "_".join(parts[uid]) or root.resolve().name)
+    return _numbered(names)
+
+
+def _numbered(names: Mapping[str, str]) -> dict[str, str]:
+    """Doubled names get a number."""
+    doubled = {name for name, count in Counter(names.values()).items() if count > 1}
+    count: Counter[str] = Counter()
+    out: dict[str, str] = {}
+    for key, name in names.items():
+        count[name] += 1
+        out[key] = f"{name}_{count[name]}" if name in doubled else name
+    return out
+
+
+def _case(name: str, series: Sequence[Series], problems: list[CaseProblem]) -> tuple[Case, list[Segmented]]:
+    """The case of one study without its annotations, and its segmentations; without images where none can be used."""
+    from isocenter.io.refs import series_ref
+
+    found: list[CaseProblem] = []
+    images = _usable(name, series, found)
+    segmented = segmentations(name, [s for s in series if s.modality == "SEG"], images, found)
+    for one in series:
+        if one.modality == "RTSTRUCT":
+            found.append(CaseProblem(name, f"contours (RTSTRUCT) in {one.source} are not read yet"))
+    names = _image_names(images, {s.series for s in segmented})
+    refs: dict[str, ImageRef] = {image: series_ref(image, one) for image, one in sorted(names, key=lambda n: n[0])}
+    if not refs and not found:
+        found.append(CaseProblem(name, f"no image: its series are {', '.join(s.modality for s in series)}"))
+    problems += [CaseProblem(p.case, p.text, p.kind, kept=bool(refs)) for p in found]
+    attributes = next((one.attributes for image, one in sorted(names, key=lambda n: n[0])), {})
+    # blank in anonymised files: then nothing says that two studies are of one person
+    patient = series[0].patient or name
+    patient = "p" + hashlib.sha256(patient.encode()).hexdigest()[:12]
+    return Case(name, patient, refs, attributes=attributes), segmented
+
+
+def _usable(name: str, series: Iterable[Series], problems: list[CaseProblem]) -> list[Series]:
+    """Series that make one regular volume; the others become problems."""
+    usable = []
+    for one in series:
+        if one.modality in _NOT_IMAGES:
+            continue
+        defects = one.stack().problems()
+        if defects:
+            error = defects[0].error()
+            problems.append(CaseProblem.of(name, error))
+        else:
+            usable.append(one)
+    return usable
+
+
+def _image_names(images: Sequence[Series], referred: set[str]) -> list[tuple[str, Series]]:
+    groups: dict[str, list[Series]] = {}
+    for one in images:
+        groups.setdefault(_NAMES.get(one.modality, slug(one.modality)), []).append(one)
+    names: dict[str, str] = {}
+    for base, group in groups.items():
+        chosen = [one.uid for one in group if one.uid in referred]
+        main = group[0].uid if len(group) == 1 else chosen[0] if len(chosen) == 1 else None
+        for one in group:
+            described = slug(one.description) if one.description else "series"
+            names[one.uid] = base if one.uid == main else f"{base}_{described}"
+    names = _numbered(names)
+    return [(names[one.uid], one) for one in images]
