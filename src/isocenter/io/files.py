@@ -18,7 +18,7 @@ from isocenter.errors import ConfigError, FileFormatError, ValueRangeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "write_json"]
+__all__ = ["atomic_folder", "atomic_path", "check_folder_target", "read_json", "write_json"]
 
 _TARGET_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -69,7 +69,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         ConfigError: ``path`` is a file, or a folder that is not empty without ``overwrite``, or cannot be written.
     """
     target = Path(path).absolute()
-    _check_folder_target(target, Path(path), overwrite)
+    check_folder_target(path, overwrite=overwrite)
     token = uuid.uuid4().hex[:12]
     part, old = (target.with_name(f".{token}.{kind}.{target.name}") for kind in ("new", "old"))
     with _writing(target, part):
@@ -86,7 +86,13 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_folder_target(target: Path, shown: Path, overwrite: bool) -> None:
+def check_folder_target(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse early what `atomic_folder` would refuse; long work calls it before it begins.
+
+    Raises:
+        ConfigError: See `atomic_folder`.
+    """
+    shown, target = Path(path), Path(path).absolute()
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{shown}: is a file, a folder is to be written there; give another name")
     if not target.is_dir() or not any(target.iterdir()):

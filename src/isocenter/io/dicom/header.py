@@ -47,11 +47,13 @@ class Header:
         file: Its path.
         size: Its length in bytes.
         tags: Values by DICOM keyword; an element that is absent or empty is not in it.
+        pixels_at: Byte at which the pixel data element begins; the end of the file where it has none.
     """
 
     file: str
     size: int
     tags: Mapping[str, Any] = field(repr=False)
+    pixels_at: int = 0
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.tags
@@ -125,6 +127,7 @@ def read_header(path: str | Path) -> Header:
                 raise NotDicomError(str(path))
             file.seek(0)
             dataset = dcmread(file, force=plain, stop_before_pixels=True, specific_tags=[*KEYWORDS])
+            pixels_at = file.tell()
             tags = _plain_tags(dataset)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror}); check the file") from error
@@ -134,7 +137,7 @@ def read_header(path: str | Path) -> Header:
         raise FileFormatError(f"{path}: damaged DICOM header ({type(error).__name__}); export it again") from error
     if "Modality" not in tags and ("SOPInstanceUID" not in tags or plain):
         raise NotDicomError(str(path))  # DICOMDIR and its like, or chance
-    return Header(str(path), size, tags)
+    return Header(str(path), size, tags, pixels_at)
 
 
 def _invalid_dicom() -> type[Exception]:

@@ -123,7 +123,7 @@ class Stack:
         grid = self.grid(policy)
         start, stop = slices or (0, len(self))
         array = read_slices(self.headers[start:stop])
-        if slices is None and array.min() == array.max():
+        if slices is None and all((plane == array.flat[0]).all() for plane in array):
             raise ValueRangeError(
                 f"{self._name}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
             )

@@ -10,7 +10,7 @@ import numpy as np
 from isocenter.errors import FileFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,8 @@ __all__ = ["padding_value", "read_slices", "stored_pixels", "value_unit"]
 
 _INT16 = np.iinfo(np.int16)
 _THREADS = 4
+_LITTLE_ENDIAN = {"1.2.840.10008.1.2": True, "1.2.840.10008.1.2.1": False}  # uncompressed; whether VRs are implicit
+_UNDEFINED = 0xFFFFFFFF
 
 
 def stored_pixels(header: Header) -> NDArray[Any]:
@@ -32,7 +34,9 @@ def stored_pixels(header: Header) -> NDArray[Any]:
     from pydicom.pixels.utils import pixel_array
 
     try:
-        array = pixel_array(header.file, raw=True)
+        array = _native_pixels(header)
+        if array is None:
+            array = pixel_array(header.file, raw=True)
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise FileFormatError(
             f"{header.file}: pixels cannot be decoded ({type(error).__name__}: {_first_line(error)});"
@@ -46,6 +50,23 @@ def stored_pixels(header: Header) -> NDArray[Any]:
     return _used_bits(array, header)
 
 
+def _native_pixels(header: Header) -> NDArray[Any] | None:
+    """Pixels that stand in the file as they are, read straight from their place; ``None`` where they do not."""
+    implicit = _LITTLE_ENDIAN.get(header.text("TransferSyntaxUID"))
+    if implicit is None:
+        return None
+    with open(header.file, "rb") as file:
+        file.seek(header.pixels_at)
+        head = file.read(8 if implicit else 12)
+        shape = (header.integer("Rows"), header.integer("Columns"))
+        dtype = np.dtype(f"<u{header.integer('BitsAllocated') // 8}")
+        length = int.from_bytes(head[-4:], "little")
+        if head[:4] != b"\xe0\x7f\x10\x00" or length == _UNDEFINED or length < shape[0] * shape[1] * dtype.itemsize:
+            return None
+        array = np.fromfile(file, dtype, shape[0] * shape[1])
+    return array.reshape(shape)
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:200]
 
@@ -56,11 +77,12 @@ def _used_bits(array: NDArray[Any], header: Header) -> NDArray[Any]:
     width = array.dtype.itemsize * 8
     signed = header.integer("PixelRepresentation", 0) == 1
     dtype = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
-    array = array.view(dtype)
-    if stored < width:
-        # up and down again: an arithmetic shift for signed, a logical one for unsigned types
-        array = (array << (width - stored)) >> (width - stored)
-    return array
+    array = np.asarray(array.view(dtype))
+    if stored == width:
+        return array
+    if not signed:
+        return np.bitwise_and(array, dtype.type((1 << stored) - 1))
+    return np.right_shift(np.left_shift(array, width - stored), width - stored)  # down again repeats the sign bit
 
 
 def read_slices(headers: Sequence[Header]) -> NDArray[Any]:
@@ -71,25 +93,37 @@ def read_slices(headers: Sequence[Header]) -> NDArray[Any]:
     """
     shape = (len(headers), headers[0].integer("Rows"), headers[0].integer("Columns"))
     scales = [(h.number("RescaleSlope", 1.0), h.number("RescaleIntercept", 0.0)) for h in headers]
-    whole = all(slope == 1 and float(inter).is_integer() for slope, inter in scales)
-    out: NDArray[Any] = np.empty(shape, np.int16 if whole else np.float32)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for z, stored in enumerate(pool.map(stored_pixels, headers)):
-            slope, inter = scales[z]
-            if out.dtype == np.int16 and not _fits(stored, int(inter)):
-                out = out.astype(np.float32)  # exact: 16-bit integers need fewer than its 24 bits
-            if out.dtype == np.int16:
-                out[z] = stored.astype(np.int32) + int(inter)
-            elif slope == 1 and inter == 0:
-                out[z] = stored
-            else:
-                out[z] = stored.astype(np.float64) * slope + inter
+    if all(slope == 1 and float(inter).is_integer() and abs(inter) <= _INT16.max for slope, inter in scales):
+        whole = np.empty(shape, np.int16)
+        if _each_slice(headers, lambda z, stored: _shift(stored, int(scales[z][1]), whole[z])):
+            return whole
+    out = np.empty(shape, np.float32)
+    _each_slice(headers, lambda z, stored: _rescale(stored, *scales[z], out[z]))
     return out
 
 
-def _fits(stored: NDArray[Any], intercept: int) -> bool:
-    low, high = int(stored.min()) + intercept, int(stored.max()) + intercept
-    return bool(_INT16.min <= low and high <= _INT16.max)
+def _each_slice(headers: Sequence[Header], work: Callable[[int, NDArray[Any]], bool]) -> bool:
+    """Whether ``work`` on the pixels of every slice said yes. Slices go to different places, so threads may share."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return all(pool.map(lambda z: work(z, stored_pixels(headers[z])), range(len(headers))))
+
+
+def _shift(stored: NDArray[Any], intercept: int, out: NDArray[np.int16]) -> bool:
+    """Stored values plus a whole intercept, where all fit int16; whether they do."""
+    if int(stored.min()) + intercept < _INT16.min or int(stored.max()) + intercept > _INT16.max:
+        return False
+    # modulo 2**16 the sum is right whatever the sign of the stored type, and it was just seen to fit
+    signed = stored.view(np.int16) if stored.dtype.itemsize == 2 else stored.astype(np.int16)
+    np.add(signed, np.int16(intercept), out=out)
+    return True
+
+
+def _rescale(stored: NDArray[Any], slope: float, intercept: float, out: NDArray[np.float32]) -> bool:
+    if slope == 1 and intercept == 0:
+        out[:] = stored
+    else:
+        out[:] = stored.astype(np.float64) * slope + intercept
+    return True
 
 
 def value_unit(header: Header) -> Unit:
