@@ -36,7 +36,7 @@ class SpatialMap:
     Example:
         >>> cut = identity_map(centre=(1, 2, 2), shape=(1, 2, 2))
         >>> cut.sample(torch.arange(48.0).reshape(1, 3, 4, 4), "nearest").ravel().tolist()
-        [21.0, 22.0, 25.0, 26.0]
+        [26.0, 27.0, 30.0, 31.0]
     """
 
     matrix: NDArray[np.float64]

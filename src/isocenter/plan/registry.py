@@ -20,7 +20,8 @@ class Registry(Generic[T]):
     """Names and what they stand for.
 
     A plug-in outside the package registers itself with the decorator, or by an entry point of the group
-    ``isocenter.<kind>s`` whose name is the plug-in's, so that a model that needs it loads without an import by hand.
+    ``isocenter.<kinds>`` (``isocenter.networks``, ``isocenter.strategies``) whose name is the plug-in's, so that a model
+    that needs it loads without an import by hand.
 
     Args:
         kind: What is registered, in the singular: ``"network"``.
@@ -35,6 +36,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.group = f"isocenter.{kind.removesuffix('y') + 'ies' if kind.endswith('y') else kind + 's'}"
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -55,7 +57,7 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Registered names, those of installed plug-ins included."""
-        points = {p.name for p in entry_points(group=f"isocenter.{self.kind}s")}
+        points = {p.name for p in entry_points(group=self.group)}
         return tuple(sorted(points | set(self._items)))
 
     def __contains__(self, name: str) -> bool:
@@ -63,7 +65,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._items:
-            for point in entry_points(group=f"isocenter.{self.kind}s", name=name):
+            for point in entry_points(group=self.group, name=name):
                 self._items.setdefault(name, point.load())
         if name not in self._items:
             near = difflib.get_close_matches(name, self.names(), n=1)

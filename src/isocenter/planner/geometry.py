@@ -100,16 +100,16 @@ def choose_spacing(
 
 
 def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dimensions: int) -> Topology:
-    """Stem of 2 and stages that halve every axis that is not coarser than twice the finest, until 8 to 15 remain.
+    """Stem of 2 and stages that halve every axis that is not coarser than twice the finest, until 7 to 13 remain.
 
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
     """
     size, step = patch.astype(float).copy(), spacing.astype(float).copy()
-    stem = _stride(size, step, dimensions, least=8)
+    stem = _stride(size, step, dimensions, least=7)
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
     while len(strides) < 6:
-        stride = _stride(size, step, dimensions, least=8)
+        stride = _stride(size, step, dimensions, least=7)
         if max(stride) == 1:
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "SampleSource", "StepContext", "Strategy", "Stream", "build_strategy", "strategies", "strategy"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """Patches of one step.
+    """Patches of one step (not frozen: moving it to a device rebuilds it field by field).
 
     Attributes:
         inputs: By image name: ``(batch, channel, D, H, W)``.

@@ -1,0 +1,144 @@
+"""The verb `fit`: from a dataset to a model folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, map_threads
+from isocenter.errors import DatasetError, IsocenterError
+from isocenter.io.files import check_folder_target
+from isocenter.pipeline import Pipeline, Sample
+from isocenter.plan import Plan, set_values
+from isocenter.records import Case
+from isocenter.workflow.cards import model_card
+from isocenter.workflow.evaluating import score
+from isocenter.workflow.model import TrainedModel
+from isocenter.workflow.planning import Progress, open_dataset, split_dataset, study
+
+__all__ = ["fit"]
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    dataset: Dataset | str | Path,
+    *,
+    out: str | Path,
+    plan: Plan | None = None,
+    task: str = "segmentation",
+    target: str | None = None,
+    images: Sequence[str] = (),
+    annotation: str = "main",
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    splits: str | Path | Splits | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+    live: Callable[[Any], None] | None = None,
+) -> TrainedModel:
+    """Plan (unless a plan is given), prepare, train, and write the model folder.
+
+    While it runs, checkpoints and TensorBoard files lie in ``<out>.fit``; the model folder appears whole at the end.
+
+    Args:
+        dataset: A dataset, or the path of one. Its ``train`` part teaches, its ``val`` part is watched, ``test`` is
+            not touched. Without splits a fifth of the patients is held out for validation.
+        out: Folder of the model to be.
+        plan: Made by `plan`, perhaps changed by hand.
+        task: See `plan`; likewise ``target``, ``images``, ``annotation``, ``settings``, ``splits``.
+        target: See `plan`.
+        images: See `plan`.
+        annotation: See `plan`.
+        settings: See `plan`; also applied to a given plan.
+        splits: See `plan`.
+        resume: Go on from a checkpoint in ``<out>.fit``.
+        overwrite: Replace an existing model folder.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        progress: Called with what is done, how far, and of how much, before training.
+        live: Called with an `isocenter.training.Progress` after every step.
+
+    Returns:
+        The model, as `load` would give it.
+
+    Raises:
+        IsocenterError: Anything that a user can mend, named.
+    """
+    from isocenter.training import train
+
+    folder = Path(out)
+    check_folder_target(folder, overwrite=overwrite)
+    began = time.perf_counter()
+    whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
+    problems: tuple[CaseProblem, ...] = whole.problems
+    if plan is None:
+        options: dict[str, Any] = {"task": task, "target": target, "images": images, "annotation": annotation}
+        studied = study(whole, **options, settings=settings, name=folder.name, progress=progress)
+        whole, plan, problems = studied.dataset, studied.plan, studied.problems
+    else:
+        plan = set_values(plan, settings)
+    pipeline = Pipeline(plan)
+    samples, lost = _prepare(whole.split("train"), pipeline, progress, "preparing training cases")
+    held, lost_held = (
+        _prepare(whole.split("val"), pipeline, progress, "preparing validation cases")
+        if _has(whole, "val")
+        else ([], ())
+    )
+    problems = (*problems, *lost, *lost_held)
+    if not samples:
+        raise DatasetError(f"dataset {whole.name}: no training case can be used; the first: {problems[0]}")
+    prepared = time.perf_counter()
+    work = folder.with_name(f"{folder.name}.fit")
+    work.mkdir(parents=True, exist_ok=True)
+    run = train(
+        plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device, progress=live,
+        validate=(lambda network: score(pipeline, network, held)) if held else None,
+    )  # fmt: skip
+    facts = {
+        "seconds_prepare": round(prepared - began, 1),
+        "seconds_train": round(run.seconds, 1),
+        "cases": {"train": len(samples), "val": len(held)},
+        "left_out": [str(p) for p in problems],
+        "history": run.history,
+    }
+    model = TrainedModel(plan, run.network, manifest={"trained_on": facts["cases"], "dataset": whole.name})
+    _save(model, folder, whole, facts, overwrite)
+    shutil.move(str(work / "tensorboard"), str(folder / "tensorboard"))
+    shutil.rmtree(work, ignore_errors=True)
+    return model
+
+
+def _save(model: TrainedModel, folder: Path, dataset: CaseDataset, facts: Mapping[str, Any], overwrite: bool) -> None:
+    splits = {name: list(ids) for name, ids in (dataset.splits or {}).items()}
+    extra = {
+        "splits.json": json.dumps(splits, indent=2) + "\n",
+        "training.json": json.dumps(facts, indent=2) + "\n",
+        "card.md": model_card(model.plan, facts),
+    }
+    model.save(folder, extra=extra, overwrite=overwrite)
+    model.folder = folder
+
+
+def _has(dataset: CaseDataset, part: str) -> bool:
+    return dataset.splits is not None and part in dataset.splits
+
+
+def _prepare(
+    dataset: CaseDataset, pipeline: Pipeline, progress: Progress | None, what: str
+) -> tuple[list[Sample], tuple[CaseProblem, ...]]:
+    def one(case: Case) -> Sample | CaseProblem:
+        try:
+            return pipeline.prepare(case, targets=True)
+        except IsocenterError as error:
+            log.warning("left out: %s", error)
+            return CaseProblem.of(case.id, error)
+
+    report = (lambda done, total: progress(what, done, total)) if progress else None
+    found = map_threads(one, list(dataset), progress=report)
+    return [f for f in found if isinstance(f, Sample)], tuple(f for f in found if isinstance(f, CaseProblem))

@@ -1,0 +1,219 @@
+"""The verb `plan`: look at a dataset and decide everything, with reasons."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
+from isocenter.errors import ConfigError, DatasetError, PlanError, SplitError
+from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
+from isocenter.planner import fingerprint, plan_by_rules
+from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
+
+__all__ = ["Studied", "open_dataset", "plan", "split_dataset", "study"]
+
+log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A dataset that was looked at.
+
+    Attributes:
+        dataset: Usable cases, with splits.
+        plan: By rules, with the changes asked for.
+        problems: Cases that cannot be used, named.
+    """
+
+    dataset: CaseDataset
+    plan: Plan
+    problems: tuple[CaseProblem, ...]
+
+
+def plan(
+    dataset: Dataset | str | Path,
+    *,
+    task: str = "segmentation",
+    target: str | None = None,
+    images: Sequence[str] = (),
+    annotation: str = "main",
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    splits: str | Path | Splits | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Decide how a dataset is learned, from its training part alone.
+
+    Args:
+        dataset: A dataset, or the path of one.
+        task: ``"segmentation"``, ``"detection"``, ``"classification"``, or a registered one.
+        target: Question of a classification, where the dataset answers several.
+        images: Images that the network reads, the reference first; all that every case has, where empty.
+        annotation: Set of annotations that is the truth.
+        settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
+        splits: See `Dataset.read`.
+        name: Of the model to be; the dataset's by default.
+        progress: Called with what is done, how far, and of how much.
+
+    Raises:
+        DatasetError: The dataset, or every case of it, cannot be used.
+        PlanError: A setting that does not exist or fit.
+    """
+    whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
+    options: dict[str, Any] = {"task": task, "target": target, "images": images, "annotation": annotation}
+    return study(whole, **options, settings=settings, name=name, progress=progress).plan
+
+
+def study(
+    dataset: CaseDataset,
+    *,
+    task: str,
+    target: str | None,
+    images: Sequence[str],
+    annotation: str,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Studied:
+    """Look at the training part of a dataset with splits, decide, and name what cannot be used."""
+    train = dataset.split("train")
+    spec = _task_spec(train, task, target, annotation)
+    usable, lost = _annotated(train, spec)
+    inputs = _inputs(usable, images)
+    reference = inputs[0].name
+    schema = spec.schema_ if spec.structures else None
+    found = fingerprint(
+        usable, reference=reference, annotation=annotation, schema=schema,
+        progress=(lambda done, total: progress("looking at cases", done, total)) if progress else None,
+    )  # fmt: skip
+    problems = (*dataset.problems, *lost, *found.problems)
+    for problem in (*lost, *found.problems):
+        log.warning("left out: %s", problem)
+    rules = plan_by_rules(found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name)
+    kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
+    return Studied(_with_splits(kept, dataset), set_values(rules, settings), problems)
+
+
+def open_dataset(
+    dataset: Dataset | str | Path, *, splits: str | Path | Splits | None = None, layout: str | None = None,
+    progress: Progress | None = None,
+) -> CaseDataset:  # fmt: skip
+    """A dataset as a `CaseDataset`, read where a path was given."""
+    if isinstance(dataset, Dataset):
+        found = dataset
+        if splits is not None:
+            chosen = splits if isinstance(splits, Splits) else Splits.read(splits)
+            found = dataset.with_splits(chosen)
+    else:
+        report = (lambda done, total: progress("reading headers", done, total)) if progress else None
+        found = Dataset.read(dataset, splits=splits, layout=layout, progress=report)
+    return found if isinstance(found, CaseDataset) else found.with_splits(found.splits)
+
+
+def split_dataset(dataset: CaseDataset, *, seed: int = 0) -> CaseDataset:
+    """The dataset with splits: those it states, else a fifth of the patients for validation.
+
+    Raises:
+        SplitError: One patient only.
+    """
+    if dataset.splits is not None:
+        return dataset
+    if len(dataset) < 2:
+        raise SplitError(
+            f"dataset {dataset.name}: has one usable case only ({', '.join(dataset.ids)}); learning needs at least two"
+            " patients, one of them for validation"
+        )
+    return dataset.with_splits(make_splits(dataset, val=0.2, seed=seed))
+
+
+def _with_splits(kept: CaseDataset, dataset: CaseDataset) -> CaseDataset:
+    if dataset.splits is None:
+        return kept
+    parts = {n: [i for i in ids if i in kept] for n, ids in dataset.splits.items()}
+    return kept.with_splits(Splits({n: ids for n, ids in parts.items() if ids}))
+
+
+def _annotated(dataset: CaseDataset, spec: TaskSpec) -> tuple[CaseDataset, tuple[CaseProblem, ...]]:
+    """Cases that have what the task learns from; the others are named."""
+    kinds = _kinds(spec.name)
+    name = spec.target if spec.name == "classification" else spec.annotation
+
+    def has(case: Case) -> bool:
+        return not kinds or any(isinstance(a, kinds) and a.name == name for a in case.annotations)
+
+    lost = tuple(CaseProblem(c.id, f"has no annotation {name!r} to learn from") for c in dataset if not has(c))
+    kept = dataset.subset([c.id for c in dataset if has(c)])
+    if not len(kept):
+        raise DatasetError(f"dataset {dataset.name}: no case has an annotation {name!r} that {spec.name} learns from")
+    return kept, lost
+
+
+def _kinds(task: str) -> tuple[type, ...]:
+    known: dict[str, tuple[type, ...]] = {
+        "segmentation": (LabelMap, Masks),
+        "detection": (Boxes, LabelMap, Masks),
+        "classification": (ClassLabel,),
+    }
+    return known.get(task, ())
+
+
+def _inputs(dataset: CaseDataset, wanted: Sequence[str]) -> tuple[InputSpec, ...]:
+    for name in wanted:
+        if name not in dataset.images:
+            raise ConfigError(f"image {name!r}: the dataset has {', '.join(dataset.images)}")
+    names = list(wanted) or [n for n in dataset.images if all(n in c.images for c in dataset)]
+    if not names:
+        raise DatasetError(f"dataset {dataset.name}: no image is there in every case; name the ones to use")
+    return tuple(
+        InputSpec(
+            name=n,
+            modality=dataset.modalities.get(n, "OT"),
+            required=n == names[0] or all(n in c.images for c in dataset),
+        )
+        for n in names
+    )
+
+
+def _task_spec(dataset: CaseDataset, task: str, target: str | None, annotation: str) -> TaskSpec:
+    if task == "classification":
+        return _class_spec(dataset, target)
+    schema = _schema(dataset, task, annotation)
+    if schema is None:
+        raise DatasetError(f"dataset {dataset.name}: has no structures in set {annotation!r}; {task} learns from them")
+    return TaskSpec(
+        name=task, annotation=annotation, structures=TaskSpec.structures_of(schema),
+        exclusive=schema.exclusive, ignore=schema.ignore,
+    )  # fmt: skip
+
+
+def _schema(dataset: CaseDataset, task: str, annotation: str) -> LabelSchema | None:
+    kinds: tuple[type, ...] = (Boxes, LabelMap, Masks) if task == "detection" else (LabelMap, Masks)
+    for kind in kinds:
+        for case in dataset:
+            found = case.find(kind, name=annotation)
+            if found is not None:
+                own: LabelSchema = found.schema
+                masks = isinstance(found, Masks)
+                both = dataset.schema if annotation == "main" and kind is not Boxes and dataset.schema else own
+                return LabelSchema(both.structures, exclusive=False) if masks and not both.exclusive else both
+    return None
+
+
+def _class_spec(dataset: CaseDataset, target: str | None) -> TaskSpec:
+    questions = {a.name: a for c in dataset for a in c.annotations if isinstance(a, ClassLabel)}
+    if not questions:
+        raise DatasetError(f"dataset {dataset.name}: no case has a class; add a column class.<question>")
+    if target is None and len(questions) > 1:
+        raise ConfigError(f"the dataset answers several questions ({', '.join(questions)}); choose one with --target")
+    name = target or next(iter(questions))
+    if name not in questions:
+        raise PlanError(f"no class {name!r} in the dataset; it has {', '.join(questions)}")
+    label = questions[name]
+    return TaskSpec(
+        name="classification", target=name, annotation=name, classes=label.classes, exclusive=label.exclusive
+    )
