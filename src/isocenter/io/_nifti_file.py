@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from isocenter.errors import FileFormatError, GeometryError
+from isocenter.io._gzip import open_inflated, packer, stream_faults
 from isocenter.io.files import atomic_path
 from isocenter.volume import Grid
 
@@ -27,7 +26,6 @@ _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre
 _GZIP_MAX_RATIO = 1100  # deflate cannot do better than 1032 to 1
 _SLAB_BYTES = 1 << 24
-_GZIP_FAULTS = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -81,21 +79,6 @@ def _header_fault() -> type[Exception]:
     return HeaderDataError
 
 
-def _open(path: Path) -> IO[bytes]:
-    """The file, inflated where it starts with gzip's magic number."""
-    file = path.open("rb")
-    magic = file.read(2)
-    file.seek(0)
-    if magic != b"\x1f\x8b":
-        return file
-    file.close()
-    try:
-        from isal import igzip
-    except ImportError:
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return cast("IO[bytes]", igzip.open(path, "rb"))
-
-
 def read_header(path: str | Path) -> NiftiHeader:
     """Parse and check the header.
 
@@ -107,11 +90,11 @@ def read_header(path: str | Path) -> NiftiHeader:
 
     path = Path(path)
     try:
-        with _open(path) as file:
+        with open_inflated(path) as file:
             head = file.read(540)
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: does not exist; check the path") from error
-    except _GZIP_FAULTS as error:
+    except stream_faults() as error:
         raise FileFormatError(f"{path}: cannot be read ({_reason(error)}); copy or export it again") from error
     sizes = {int.from_bytes(head[:4], order) for order in ("little", "big")}
     kind = nib.Nifti1Header if 348 in sizes else nib.Nifti2Header if 540 in sizes else None
@@ -165,13 +148,13 @@ def read_voxels(header: NiftiHeader, channel: int | None) -> NDArray[Any]:
         raise FileFormatError(f"{path}: channel {channel} asked for, it has {header.channels} (0 is the first)")
     stored = np.empty(header.grid.shape, dtype=raw.get_data_dtype())
     try:
-        with _open(path) as file:
+        with open_inflated(path) as file:
             file.seek(int(raw["vox_offset"]) + stored.nbytes * (channel or 0))
             _read_into(path, file, stored)
-    except _GZIP_FAULTS as error:
+    except stream_faults() as error:
         raise FileFormatError(f"{path}: truncated or damaged ({_reason(error)}); copy or export it again") from error
-    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return _scaled(header, native)
+    native = np.dtype(f"{stored.dtype.kind}{stored.dtype.itemsize}")
+    return _scaled(header, stored.astype(native, copy=False).view(native))
 
 
 def _read_into(path: Path, file: IO[bytes], stored: NDArray[Any]) -> None:
@@ -220,7 +203,7 @@ def write_voxels(path: str | Path, array: NDArray[Any], grid: Grid) -> None:
     header["magic"] = header.single_magic
     header.set_slope_inter(1, 0)
     with atomic_path(path) as part, part.open("wb") as file:
-        out = _packer(file) if str(path).endswith(".gz") else file
+        out = packer(file) if str(path).endswith(".gz") else file
         out.write(header.binaryblock)
         out.write(bytes(header.single_vox_offset - len(header.binaryblock)))
         for channel in array:
@@ -230,12 +213,3 @@ def write_voxels(path: str | Path, array: NDArray[Any], grid: Grid) -> None:
             out.close()
         file.flush()
         os.fsync(file.fileno())
-
-
-def _packer(file: IO[bytes]) -> IO[bytes]:
-    """Gzip without name and time, so that equal volumes give equal bytes."""
-    try:
-        from isal import igzip
-    except ImportError:
-        return cast("IO[bytes]", gzip.GzipFile("", "wb", 4, file, mtime=0))
-    return cast("IO[bytes]", igzip.IGzipFile("", "wb", 2, file, mtime=0))

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["atomic_folder", "atomic_path", "check_folder_target", "read_json", "write_json"]
 
-_TARGET_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_TARGET_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 @contextmanager
@@ -114,7 +114,8 @@ def _writing(target: Path, part: Path) -> Iterator[None]:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
         own = isinstance(error, OSError) and (error.errno in _TARGET_ERRORS or isinstance(error, FileExistsError))
         if own and isinstance(error, OSError) and _concerns(error, target, part):
             raise ConfigError(f"{target}: cannot be written ({error.strerror}); give another place") from error

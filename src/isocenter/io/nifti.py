@@ -78,7 +78,7 @@ def read_label_nifti(path: str | Path) -> Volume:
     array = read_voxels(header, None)
     if array.dtype.kind == "f":
         whole = np.rint(array)
-        wrong = whole != array  # NaN differs from itself
+        wrong = (whole != array) | np.isinf(array)  # NaN differs from itself
         if wrong.any():
             value = array[wrong].flat[0]
             raise LabelError(f"{path}: label value {value:g} is not a whole number; is this an image, or interpolated?")

@@ -47,6 +47,8 @@ def _rows(path: str | Path, file: Iterable[str]) -> list[dict[str, str]]:
     header: list[str] | None = None
     rows: list[dict[str, str]] = []
     for cells in reader:
+        if any("\0" in cell for cell in cells):
+            raise csv.Error(f"NUL byte in line {reader.line_num}")
         cells = [cell.strip() for cell in cells]
         if not any(cells):
             continue

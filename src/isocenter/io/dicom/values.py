@@ -77,12 +77,12 @@ def _used_bits(array: NDArray[Any], header: Header) -> NDArray[Any]:
     width = array.dtype.itemsize * 8
     signed = header.integer("PixelRepresentation", 0) == 1
     dtype = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
-    array = np.asarray(array.view(dtype))
-    if stored == width:
-        return array
-    if not signed:
-        return np.bitwise_and(array, dtype.type((1 << stored) - 1))
-    return np.right_shift(np.left_shift(array, width - stored), width - stored)  # down again repeats the sign bit
+    array = array.view(dtype)
+    if stored < width and signed:
+        array = (array << (width - stored)) >> (width - stored)  # the shift down repeats the sign bit
+    elif stored < width:
+        array = array & dtype.type((1 << stored) - 1)
+    return array
 
 
 def read_slices(headers: Sequence[Header]) -> NDArray[Any]:
