@@ -78,9 +78,8 @@ class UNet(nn.Module):
         self.inputs = tuple(inputs)
         self.heads_ = dict(heads)
         self.optional = tuple(i.name for i in self.inputs if not i.required)
-        cut = slice(3 - dimensions, 3)
-        self.stem_ = options.stem[cut]
-        strides = [s[cut] for s in options.strides]
+        self.stem_: list[int] = list(options.stem[3 - dimensions :])
+        strides: list[list[int]] = [list(s[3 - dimensions :]) for s in options.strides]
         self.multiple = [int(f) for f in torch.tensor([self.stem_, *strides]).prod(0)]
         kernels = _kernels(strides)
         width = options.channels

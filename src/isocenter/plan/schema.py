@@ -27,7 +27,7 @@ __all__ = [
     "TrainingSpec",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Millimetres = Annotated[float, Field(gt=0)]

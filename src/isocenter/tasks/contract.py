@@ -146,7 +146,7 @@ class Task(Protocol):
         """Voxels ``(n, 3)`` of each structure, for sampling patches; empty where nothing has a place."""
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Loss terms by name (their sum is minimised) and, under ``"score"``, a live figure in 0..1 (higher is better)."""
+        """Loss terms by name, whose sum is minimised, and under ``"score"`` a live figure, 0 to 1, 1 being best."""
 
     def reducer(self) -> Reducer:
         """A fresh reducer for one case."""

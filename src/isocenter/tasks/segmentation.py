@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,49 +20,58 @@ from isocenter.plan import TaskSpec
 from isocenter.records import IGNORE, Case, LabelMap, LabelSchema, Masks, Prediction
 from isocenter.tasks.contract import Calibration, Decoded, Placement, Slab, Targets, task
 from isocenter.tasks.losses import exclusive_terms, overlapping_terms
+from isocenter.tasks.options import TaskOptions, read_options
 from isocenter.tasks.reducers import BlendReducer
 from isocenter.tasks.upsampling import SlabUpsampler
 from isocenter.volume import Grid, Volume, resample, resample_labels
 
-__all__ = ["HEAD", "SITES", "Segmentation"]
+__all__ = ["HEAD", "SITES", "Segmentation", "SegmentationOptions"]
 
 HEAD = "segmentation"
 SITES = 5000
 """Voxels of a structure that are remembered for sampling patches."""
 
 
+class SegmentationOptions(TaskOptions):
+    """Options of the task.
+
+    Attributes:
+        dice_weight: Of ``1 - Dice`` in the loss.
+        entropy_weight: Of the cross-entropy.
+        levels: Supervised resolutions, the finest included.
+        tolerance_mm: Of the surface Dice.
+    """
+
+    dice_weight: float = Field(default=1.0, ge=0)
+    entropy_weight: float = Field(default=1.0, ge=0)
+    levels: int = Field(default=3, ge=1)
+    tolerance_mm: float = Field(default=2.0, ge=0)
+
+
 @task("segmentation")
 class Segmentation:
     """See `isocenter.tasks.contract.Task`.
 
-    Options of the task: ``dice_weight`` and ``entropy_weight`` (1 each), ``levels`` (supervised resolutions, 3),
-    ``tolerance_mm`` of the surface Dice (2).
-
     Args:
-        spec: Structures, exclusiveness, ignore value.
+        spec: Structures, exclusiveness, ignore value; options as in `SegmentationOptions`.
         reference: Image on whose grid the result is given.
 
     Raises:
         PlanError: No structures, or an option that is not known.
     """
 
-    OPTIONS = {"dice_weight": 1.0, "entropy_weight": 1.0, "levels": 3, "tolerance_mm": 2.0}  # noqa: RUF012
-
     def __init__(self, spec: TaskSpec, reference: str) -> None:
         if not spec.structures:
             raise PlanError("task.structures: a segmentation needs at least one structure")
-        unknown = set(spec.options) - set(self.OPTIONS)
-        if unknown:
-            raise PlanError(f"task.options: no {sorted(unknown)[0]!r}; segmentation knows {', '.join(self.OPTIONS)}")
         self.spec = spec
         self.reference = reference
         self.schema: LabelSchema = spec.schema_
-        self.options = {**self.OPTIONS, **spec.options}
+        self.options = read_options(SegmentationOptions, spec)
 
     def heads(self) -> Mapping[str, HeadSpec]:
         """One dense output; background is a channel of its own where structures are exclusive."""
         channels = len(self.schema) + (1 if self.schema.exclusive else 0)
-        return {HEAD: HeadSpec("dense", channels, levels=int(self.options["levels"]))}
+        return {HEAD: HeadSpec("dense", channels, levels=self.options.levels)}
 
     def encode(self, case: Case, grids: Mapping[str, Grid]) -> Targets:
         """``labels``: uint8 ``(1, D, H, W)`` numbers, or ``(structure, D, H, W)`` of 0 and 1; `IGNORE` unannotated."""
@@ -77,23 +87,20 @@ class Segmentation:
         """
         found = case.find(LabelMap, name=self.spec.annotation, image=self.reference)
         masks = case.find(Masks, name=self.spec.annotation, image=self.reference)
-        if found is None and masks is None:
-            raise LabelError(f"case {case.id}: has no label map {self.spec.annotation!r}; segmentation learns from one")
         chosen = found or masks
-        assert_on = chosen.image if chosen is not None else None
-        volume = chosen.read() if chosen is not None else None
-        if volume is None:
-            raise LabelError(f"case {case.id}: its label map cannot be read")
-        if assert_on in case.images:
-            gap = case.images[str(assert_on)].grid().difference(volume.grid, tolerance_mm=0.1)
+        if chosen is None:
+            raise LabelError(f"case {case.id}: has no label map {self.spec.annotation!r}; segmentation learns from one")
+        volume = chosen.read()
+        if chosen.image in case.images:
+            gap = case.images[chosen.image].grid().difference(volume.grid, tolerance_mm=0.1)
             if gap:
                 raise GeometryError(
-                    f"case {case.id}: label {chosen.source if chosen else ''} does not lie on image {assert_on!r}: {gap}"
+                    f"case {case.id}: label {chosen.source} does not lie on image {chosen.image!r}: {gap}"
                 )
         try:
-            if found is not None:
+            if isinstance(chosen, LabelMap):
                 return self.schema.encode(volume.array[0]), volume.grid
-            return self._from_masks(masks, volume), volume.grid  # type: ignore[arg-type]
+            return self._from_masks(chosen, volume), volume.grid
         except LabelError as error:
             raise LabelError(f"case {case.id}: {error}") from None
 
@@ -160,8 +167,8 @@ class Segmentation:
             if k == 0:
                 score = 1 - lost.detach()
         return {
-            "entropy": entropy * float(self.options["entropy_weight"]),
-            "dice": overlap * float(self.options["dice_weight"]),
+            "entropy": entropy * self.options.entropy_weight,
+            "dice": overlap * self.options.dice_weight,
             "score": score,
         }
 
@@ -208,7 +215,7 @@ class Segmentation:
             measure_structure(
                 masks[k], real[k], case=case.id, patient=case.patient, name=name,
                 spacing_mm=grid.spacing_mm if square is None else square,  # type: ignore[arg-type]
-                tolerance_mm=float(self.options["tolerance_mm"]), valid=None if known.all() else known,
+                tolerance_mm=self.options.tolerance_mm, valid=None if known.all() else known,
             )
             for k, name in enumerate(self.schema.names)
         ]  # fmt: skip

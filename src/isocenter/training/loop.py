@@ -7,6 +7,7 @@ step: with Trainer both would have to be worked around, and more of the code wou
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -169,9 +170,9 @@ class _Loop:
         figures = self.strategy.step(self.modules, self.fabric.to_device(dict(batches)), context)
         for name, value in figures.items():
             number = float(value)
-            if name == "loss" and number != number:
+            if name == "loss" and not math.isfinite(number):
                 raise ValueRangeError(
-                    f"step {step + 1}: the loss is not finite; lower training.learning_rate or use training.precision=fp32"
+                    f"step {step + 1}: the loss is not finite; lower training.learning_rate, or use training.precision=fp32"
                 )
             old = self.figures.get(name, number)
             self.figures[name] = 0.95 * old + 0.05 * number
@@ -223,13 +224,13 @@ def _threads(wanted: int) -> Iterator[None]:
 def _tensorboard(folder: Path) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, step)
 
     try:
         yield write
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()

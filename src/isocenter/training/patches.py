@@ -94,7 +94,7 @@ class PatchStream:
         return draw_map(
             rng,
             spec,
-            centre=centre,
+            centre=tuple(centre),
             shape=self.spec.patch,
             spacing_mm=grid.spacing_mm,
             lateral_axis=next((a for a, c in enumerate(grid.orientation) if c in "LR"), None),

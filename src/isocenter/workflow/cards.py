@@ -31,8 +31,8 @@ def model_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "",
         "## Intended use and limits",
         "",
-        "Research. Not a medical device. Results are unverified until a qualified person has checked them. Images unlike"
-        " the training cases (other scanners, protocols, body parts, ages, diseases) can give wrong results.",
+        "Research. Not a medical device. Results are unverified until a qualified person has checked them. Images"
+        " unlike the training cases (other scanners, protocols, body parts, ages, diseases) can give wrong results.",
         "",
         "## Decisions",
         "",

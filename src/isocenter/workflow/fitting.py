@@ -6,9 +6,9 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, map_threads
 from isocenter.errors import DatasetError, IsocenterError
@@ -19,7 +19,7 @@ from isocenter.records import Case
 from isocenter.workflow.cards import model_card
 from isocenter.workflow.evaluating import score
 from isocenter.workflow.model import TrainedModel
-from isocenter.workflow.planning import Progress, open_dataset, split_dataset, study
+from isocenter.workflow.planning import PlanOptions, Progress, open_dataset, split_dataset, study
 
 __all__ = ["fit"]
 
@@ -31,17 +31,12 @@ def fit(
     *,
     out: str | Path,
     plan: Plan | None = None,
-    task: str = "segmentation",
-    target: str | None = None,
-    images: Sequence[str] = (),
-    annotation: str = "main",
-    settings: Iterable[str] | Mapping[str, Any] = (),
     splits: str | Path | Splits | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
-    live: Callable[[Any], None] | None = None,
+    **options: Unpack[PlanOptions],
 ) -> TrainedModel:
     """Plan (unless a plan is given), prepare, train, and write the model folder.
 
@@ -52,17 +47,12 @@ def fit(
             not touched. Without splits a fifth of the patients is held out for validation.
         out: Folder of the model to be.
         plan: Made by `plan`, perhaps changed by hand.
-        task: See `plan`; likewise ``target``, ``images``, ``annotation``, ``settings``, ``splits``.
-        target: See `plan`.
-        images: See `plan`.
-        annotation: See `plan`.
-        settings: See `plan`; also applied to a given plan.
-        splits: See `plan`.
+        splits: See `Dataset.read`.
         resume: Go on from a checkpoint in ``<out>.fit``.
         overwrite: Replace an existing model folder.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        progress: Called with what is done, how far, and of how much, before training.
-        live: Called with an `isocenter.training.Progress` after every step.
+        progress: Told how far it is, after every training step too.
+        options: See `PlanOptions`; of these only ``settings`` are applied to a given plan.
 
     Returns:
         The model, as `load` would give it.
@@ -78,11 +68,10 @@ def fit(
     whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
     problems: tuple[CaseProblem, ...] = whole.problems
     if plan is None:
-        options: dict[str, Any] = {"task": task, "target": target, "images": images, "annotation": annotation}
-        studied = study(whole, **options, settings=settings, name=folder.name, progress=progress)
+        studied = study(whole, name=folder.name, progress=progress, **options)
         whole, plan, problems = studied.dataset, studied.plan, studied.problems
     else:
-        plan = set_values(plan, settings)
+        plan = set_values(plan, options.get("settings", ()))
     pipeline = Pipeline(plan)
     samples, lost = _prepare(whole.split("train"), pipeline, progress, "preparing training cases")
     held, lost_held = (
@@ -97,7 +86,7 @@ def fit(
     work = folder.with_name(f"{folder.name}.fit")
     work.mkdir(parents=True, exist_ok=True)
     run = train(
-        plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device, progress=live,
+        plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device, progress=_live(progress),
         validate=(lambda network: score(pipeline, network, held)) if held else None,
     )  # fmt: skip
     facts = {
@@ -123,6 +112,12 @@ def _save(model: TrainedModel, folder: Path, dataset: CaseDataset, facts: Mappin
     }
     model.save(folder, extra=extra, overwrite=overwrite)
     model.folder = folder
+
+
+def _live(progress: Progress | None) -> Callable[[Any], None] | None:
+    if progress is None:
+        return None
+    return lambda state: progress("training", state.step, state.steps, state.figures)
 
 
 def _has(dataset: CaseDataset, part: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypedDict, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
 from isocenter.errors import ConfigError, DatasetError, PlanError, SplitError
@@ -14,10 +14,34 @@ from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import fingerprint, plan_by_rules
 from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
 
-__all__ = ["Studied", "open_dataset", "plan", "split_dataset", "study"]
+__all__ = ["PlanOptions", "Progress", "Studied", "open_dataset", "plan", "split_dataset", "study"]
 
 log = logging.getLogger(__name__)
-Progress = Callable[[str, int, int], None]
+
+
+class Progress(Protocol):
+    """Told of everything that takes its time."""
+
+    def __call__(self, what: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        """``done`` of ``total`` parts of ``what``; in training ``figures`` holds loss, score and validation."""
+
+
+class PlanOptions(TypedDict, total=False):
+    """What a plan is asked for.
+
+    Attributes:
+        task: ``"segmentation"`` (default), ``"detection"``, ``"classification"``, or a registered one.
+        target: Question of a classification, where the dataset answers several.
+        images: Images that the network reads, the reference first; all that every case has, where empty.
+        annotation: Set of annotations that is the truth, ``"main"`` by default.
+        settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
+    """
+
+    task: str
+    target: str | None
+    images: Sequence[str]
+    annotation: str
+    settings: Iterable[str] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,53 +62,41 @@ class Studied:
 def plan(
     dataset: Dataset | str | Path,
     *,
-    task: str = "segmentation",
-    target: str | None = None,
-    images: Sequence[str] = (),
-    annotation: str = "main",
-    settings: Iterable[str] | Mapping[str, Any] = (),
     splits: str | Path | Splits | None = None,
     name: str | None = None,
     progress: Progress | None = None,
+    **options: Unpack[PlanOptions],
 ) -> Plan:
     """Decide how a dataset is learned, from its training part alone.
 
     Args:
         dataset: A dataset, or the path of one.
-        task: ``"segmentation"``, ``"detection"``, ``"classification"``, or a registered one.
-        target: Question of a classification, where the dataset answers several.
-        images: Images that the network reads, the reference first; all that every case has, where empty.
-        annotation: Set of annotations that is the truth.
-        settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
         splits: See `Dataset.read`.
         name: Of the model to be; the dataset's by default.
-        progress: Called with what is done, how far, and of how much.
+        progress: Told how far it is.
+        options: ``task``, ``target``, ``images``, ``annotation``, ``settings``; see `PlanOptions`.
 
     Raises:
         DatasetError: The dataset, or every case of it, cannot be used.
         PlanError: A setting that does not exist or fit.
     """
     whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
-    options: dict[str, Any] = {"task": task, "target": target, "images": images, "annotation": annotation}
-    return study(whole, **options, settings=settings, name=name, progress=progress).plan
+    return study(whole, name=name, progress=progress, **options).plan
 
 
 def study(
     dataset: CaseDataset,
     *,
-    task: str,
-    target: str | None,
-    images: Sequence[str],
-    annotation: str,
-    settings: Iterable[str] | Mapping[str, Any] = (),
     name: str | None = None,
     progress: Progress | None = None,
+    **options: Unpack[PlanOptions],
 ) -> Studied:
     """Look at the training part of a dataset with splits, decide, and name what cannot be used."""
     train = dataset.split("train")
-    spec = _task_spec(train, task, target, annotation)
+    annotation = options.get("annotation", "main")
+    spec = _task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
     usable, lost = _annotated(train, spec)
-    inputs = _inputs(usable, images)
+    inputs = _inputs(usable, options.get("images", ()))
     reference = inputs[0].name
     schema = spec.schema_ if spec.structures else None
     found = fingerprint(
@@ -96,7 +108,7 @@ def study(
         log.warning("left out: %s", problem)
     rules = plan_by_rules(found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name)
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
-    return Studied(_with_splits(kept, dataset), set_values(rules, settings), problems)
+    return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems)
 
 
 def open_dataset(
