@@ -5,9 +5,10 @@ A network is a `torch.nn.Module` whose ``forward(inputs, present)`` takes
 - ``inputs``: image name to ``(batch, channel, D, H, W)``; a missing image is a tensor of zeros,
 - ``present``: image name to ``(batch,)`` bool, or an empty mapping where every image is there,
 
-and gives head name to tensor: ``(batch, channels, D, H, W)`` for ``"dense"`` heads (with ``levels`` > 1 in training: the
-further, coarser outputs under ``"<name>@1"``, ``"<name>@2"`` ...), ``(batch, channels, D/s, H/s, W/s)`` for
-``"strided"``, ``(batch, channels)`` for ``"global"``. Two-dimensional networks take each slice as an image of its own.
+and gives head name to tensor: ``(batch, channels, D, H, W)`` for ``"dense"`` heads (with ``levels`` > 1 in training:
+the further, coarser outputs under ``"<name>@1"``, ``"<name>@2"`` ...), ``(batch, channels, D/s, H/s, W/s)`` rounded up for
+``"strided"`` (output ``i`` covers the inputs from ``i * s``), ``(batch, channels)`` for ``"global"``. Two-dimensional
+networks take each slice as an image of its own.
 
 It is built by a registered function ``build(spec, inputs, heads) -> nn.Module``.
 """
@@ -34,7 +35,7 @@ class HeadSpec:
         kind: ``"dense"`` (the grid of the input), ``"strided"`` (coarser by ``stride``), ``"global"`` (one vector).
         channels: Of the output.
         levels: Resolutions that are supervised in training, the finest included (``"dense"`` only).
-        stride: Of ``"strided"``: input voxels an output voxel, per in-plane axis.
+        stride: Of ``"strided"``: input voxels an output voxel, per in-plane axis; along slices the network's own.
         bias: First value of the output's bias; rare classes start better from a low one.
     """
 

@@ -81,6 +81,7 @@ class UNet(nn.Module):
         self.stem_: list[int] = list(options.stem[3 - dimensions :])
         strides: list[list[int]] = [list(s[3 - dimensions :]) for s in options.strides]
         self.multiple = [int(f) for f in torch.tensor([self.stem_, *strides]).prod(0)]
+        self.steps = torch.cumprod(torch.tensor([self.stem_, *strides]), 0)[1:].tolist()
         kernels = _kernels(strides)
         width = options.channels
         c_in = (sum(i.channels for i in self.inputs) + len(self.optional)) * int(torch.tensor(self.stem_).prod())
@@ -118,7 +119,7 @@ class UNet(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `isocenter.networks.contract`."""
         x = self._fuse(inputs, present)
-        batch, _, slices, *plane = x.shape
+        batch, _, slices = x.shape[:3]
         if self.dimensions == 2:
             x = x.transpose(1, 2).flatten(0, 1)
         size = x.shape[2:]
@@ -160,8 +161,9 @@ class UNet(nn.Module):
             for k, module in enumerate(part if self.training or head.kind == "strided" else part[:1]):
                 level = part.level if head.kind == "strided" else k
                 y = module(levels[level - self.depth])
-                if k == 0 and head.kind == "dense":
-                    y = y[(slice(None), slice(None), *[slice(0, n) for n in size])]
+                if k == 0:  # what the padding added goes
+                    steps = self.steps[level] if head.kind == "strided" else [1] * len(size)
+                    y = y[(slice(None), slice(None), *[slice(0, -(-n // s)) for n, s in zip(size, steps, strict=True)])]
                 out[f"{name}@{k}" if k else name] = self._unfold(y, batch, slices)
         return out
 

@@ -1,5 +1,6 @@
 """Third layer: decisions. Segmentation, detection, classification; the contract is in `isocenter.tasks.contract`."""
 
+from isocenter.tasks.classification import Classification, ClassificationOptions
 from isocenter.tasks.contract import (
     Calibration,
     Decoded,
@@ -13,26 +14,35 @@ from isocenter.tasks.contract import (
     task,
     tasks,
 )
+from isocenter.tasks.detection import Detection, DetectionOptions
+from isocenter.tasks.options import TaskOptions, read_options
 from isocenter.tasks.reducers import BlendReducer, MeanReducer, PassReducer, importance
-from isocenter.tasks.segmentation import Segmentation
+from isocenter.tasks.segmentation import Segmentation, SegmentationOptions
 from isocenter.tasks.upsampling import SlabUpsampler
 
 __all__ = [
     "BlendReducer",
     "Calibration",
+    "Classification",
+    "ClassificationOptions",
     "Decoded",
+    "Detection",
+    "DetectionOptions",
     "MeanReducer",
     "PassReducer",
     "Placement",
     "Reducer",
     "Segmentation",
+    "SegmentationOptions",
     "Slab",
     "SlabUpsampler",
     "Targets",
     "Task",
+    "TaskOptions",
     "Window",
     "build_task",
     "importance",
+    "read_options",
     "task",
     "tasks",
 ]

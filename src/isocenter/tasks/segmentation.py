@@ -91,7 +91,7 @@ class Segmentation:
         if chosen is None:
             raise LabelError(f"case {case.id}: has no label map {self.spec.annotation!r}; segmentation learns from one")
         volume = chosen.read()
-        if chosen.image in case.images:
+        if chosen.image is not None and chosen.image in case.images:
             gap = case.images[chosen.image].grid().difference(volume.grid, tolerance_mm=0.1)
             if gap:
                 raise GeometryError(
@@ -214,7 +214,7 @@ class Segmentation:
         return [
             measure_structure(
                 masks[k], real[k], case=case.id, patient=case.patient, name=name,
-                spacing_mm=grid.spacing_mm if square is None else square,  # type: ignore[arg-type]
+                spacing_mm=grid.spacing_mm if square is None else square,
                 tolerance_mm=self.options.tolerance_mm, valid=None if known.all() else known,
             )
             for k, name in enumerate(self.schema.names)
