@@ -6,9 +6,9 @@ A network is a `torch.nn.Module` whose ``forward(inputs, present)`` takes
 - ``present``: image name to ``(batch,)`` bool, or an empty mapping where every image is there,
 
 and gives head name to tensor: ``(batch, channels, D, H, W)`` for ``"dense"`` heads (with ``levels`` > 1 in training:
-the further, coarser outputs under ``"<name>@1"``, ``"<name>@2"`` ...), ``(batch, channels, D/s, H/s, W/s)`` rounded up for
-``"strided"`` (output ``i`` covers the inputs from ``i * s``), ``(batch, channels)`` for ``"global"``. Two-dimensional
-networks take each slice as an image of its own.
+the further, coarser outputs under ``"<name>@1"``, ``"<name>@2"`` ...); ``(batch, channels, D/s, H/s, W/s)``, rounded
+up, for ``"strided"``, where output ``i`` covers the inputs from ``i * s``; ``(batch, channels)`` for ``"global"``.
+Two-dimensional networks take each slice as an image of its own.
 
 It is built by a registered function ``build(spec, inputs, heads) -> nn.Module``.
 """
