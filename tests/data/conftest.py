@@ -53,7 +53,14 @@ def write_json(path: Path, obj: Any) -> None:
 def files() -> SimpleNamespace:
     """The writers above, for tests."""
     return SimpleNamespace(
-        image=write_image, label=write_label, save=save, table=write_table, json=write_json, affine=AFFINE
+        image=write_image,
+        label=write_label,
+        save=save,
+        table=write_table,
+        json=write_json,
+        series=write_series,
+        seg=write_segmentation,
+        affine=AFFINE,
     )
 
 
@@ -99,3 +106,49 @@ def nnunet_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+def write_series(folder: Path, **tags: Any) -> list[Path]:
+    """Six CT slices of 16 x 16 pixels with a rising ramp; keywords replace elements."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "PatientID": "P1"} | tags
+    frame, paths = generate_uid(), []
+    for k in range(6):
+        ds = Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, generate_uid()
+        ds.Modality, ds.Manufacturer, ds.FrameOfReferenceUID = "CT", "Maker", frame
+        ds.PatientName, ds.PatientBirthDate, ds.PatientSex = "Canary^Bird", "", ""
+        ds.StudyID, ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.ReferringPhysicianName = "1", "", "", "", ""
+        ds.SeriesNumber, ds.InstanceNumber, ds.ImageType = 1, k + 1, ["ORIGINAL", "PRIMARY", "AXIAL"]
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0, 3 * k], [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.SliceThickness, ds.Rows, ds.Columns = [1, 1], 3, 16, 16
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
+        ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, -1024, "HU"
+        ds.PixelData = (np.arange(256, dtype=np.uint16) + 100 * k).tobytes()
+        for keyword, value in wanted.items():
+            setattr(ds, keyword, value)
+        paths.append(folder / f"slice{k}.dcm")
+        ds.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+def write_segmentation(path: Path, source: Sequence[Path], boxes: Mapping[str, tuple[slice, slice, slice]]) -> None:
+    """A DICOM SEG with one block a structure."""
+    from isocenter.io.dicom import write_seg
+    from isocenter.records import LabelSchema
+    from isocenter.volume import Grid, Volume
+
+    masks = np.zeros((len(boxes), 6, 16, 16), np.uint8)
+    for mask, box in zip(masks, boxes.values(), strict=True):
+        mask[box] = 1
+    grid = Grid.regular((6, 16, 16), spacing_mm=(3, 1, 1))
+    schema = LabelSchema.of({name: k for k, name in enumerate(boxes, start=1)})
+    volume = Volume(masks, grid, "label")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_seg(path, volume, schema, source, algorithm_name="", algorithm_version="", manual=True)

@@ -94,7 +94,7 @@ def examine_case(case: Case, schema: LabelSchema | None = None, *, name: str = "
                 volumes = {**found, **volumes}
             except IsocenterError as error:
                 errors.append(error)
-    return CaseReport(case.id, tuple(errors), ranges, volumes)
+    return CaseReport(case.id, tuple(_named(case, error) for error in errors), ranges, volumes)
 
 
 def check_case(case: Case, schema: LabelSchema | None = None, *, name: str = "main") -> None:
@@ -109,6 +109,12 @@ def check_case(case: Case, schema: LabelSchema | None = None, *, name: str = "ma
     report = examine_case(case, schema, name=name)
     if report.errors:
         raise report.errors[0]
+
+
+def _named(case: Case, error: IsocenterError) -> IsocenterError:
+    """The error with the case in front; what reads files knows only the file."""
+    text = str(error)
+    return error if text.startswith(f"case {case.id}:") else type(error)(f"case {case.id}: {text}")
 
 
 def _image_range(case: Case, name: str) -> tuple[float, float]:

@@ -1,0 +1,187 @@
+"""Trees of DICOM studies with segmentations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.uid import generate_uid
+
+from isocenter.data import Dataset, check_case, make_splits
+from isocenter.errors import DatasetError, SplitError
+from isocenter.records import ClassLabel, LabelMap, Masks
+
+LIVER = (slice(1, 4), slice(2, 9), slice(3, 12))
+SPLEEN = (slice(2, 5), slice(10, 14), slice(0, 5))
+LESION = (slice(2, 3), slice(4, 6), slice(5, 8))
+
+
+@pytest.fixture
+def tree(tmp_path: Path, files: Any) -> Path:
+    """Three patients: liver; liver and spleen; images alone."""
+    root = tmp_path / "studies"
+    one = files.series(root / "p1" / "ct", PatientID="ID-1")
+    files.seg(root / "p1" / "seg.dcm", one, {"liver": LIVER})
+    two = files.series(root / "p2" / "ct", PatientID="ID-2", Manufacturer="Other")
+    files.seg(root / "p2" / "seg.dcm", two, {"spleen": SPLEEN, "liver": LIVER})
+    files.series(root / "p3", PatientID="ID-3")
+    (root / "readme.txt").write_text("not DICOM")
+    return root
+
+
+def test_studies_become_cases_with_one_schema(tree: Path) -> None:
+    dataset = Dataset.read(tree)
+    assert (dataset.name, dataset.layout, dataset.ids) == ("studies", "dicom", ("p1", "p2", "p3"))
+    assert (dataset.images, dataset.modalities, dataset.problems) == (("ct",), {"ct": "CT"}, ())
+    assert dataset.schema is not None
+    assert [(s.name, s.values) for s in dataset.schema.structures] == [("liver", (1,)), ("spleen", (2,))]
+    assert dataset.schema.exclusive
+    assert dataset["p2"].attributes["manufacturer"] == "Other"
+    first, second = (dataset[i].find(LabelMap) for i in ("p1", "p2"))
+    assert first is not None
+    assert second is not None
+    expected = np.zeros((6, 16, 16), np.uint8)
+    expected[LIVER] = 1
+    assert np.array_equal(first.read().array[0], expected)
+    expected[SPLEEN] = 2
+    assert np.array_equal(second.read().array[0], expected)
+    image = dataset["p1"].image("ct")
+    assert image.read().grid.is_close(first.read().grid)
+    assert image.read().unit == "HU"
+    assert len(image.uids["instances"].split(",")) == 6
+    assert dataset["p3"].annotations == ()
+    assert dataset.annotated(LabelMap).ids == ("p1", "p2")
+    for case in dataset:
+        check_case(case)
+
+
+def test_patients_are_pseudonyms_and_splits_go_by_them(tree: Path, files: Any, caplog: Any) -> None:
+    files.series(tree / "p3_again", PatientID="ID-3")
+    caplog.set_level("DEBUG")
+    dataset = Dataset.read(tree)
+    assert dataset["p3"].patient == dataset["p3_again"].patient
+    assert len(dataset.patients) == 3
+    told = caplog.text + repr([case.patient for case in dataset]) + repr(dataset.problems)
+    assert not any(secret in told for secret in ("ID-1", "ID-3", "Canary"))
+    splits = make_splits(dataset, seed=1)
+    where = {i: name for name, ids in splits.items() for i in ids}
+    assert where["p3"] == where["p3_again"]
+    files.json(tree / "splits.json", {"train": ["p3"], "val": ["p3_again"]})
+    with pytest.raises(SplitError, match=f"patient {dataset['p3'].patient} is in two splits"):
+        Dataset.read(tree)
+
+
+def test_cases_csv_adds_patients_classes_and_attributes(tree: Path) -> None:
+    (tree / "cases.csv").write_text("case,patient,class.grade,site\np1,anna,high,north\np2,bert,low,south\n")
+    dataset = Dataset.read(tree)
+    assert dataset.patients == ("anna", "bert")
+    assert dataset["p1"].attributes["site"] == "north"
+    assert dataset["p1"].attributes["manufacturer"] == "Maker"
+    label = dataset["p2"].find(ClassLabel, name="grade")
+    assert label is not None
+    assert label.values == ("low",)
+    assert [p.case for p in dataset.problems] == ["p3"]
+
+
+def test_overlapping_segments_become_masks_in_every_case(tree: Path, files: Any) -> None:
+    files.seg(tree / "p3" / "seg.dcm", sorted((tree / "p3").glob("slice*")), {"liver": LIVER, "lesion": LESION})
+    dataset = Dataset.read(tree)
+    assert dataset.schema is not None
+    assert (dataset.schema.names, dataset.schema.exclusive) == (("liver", "spleen", "lesion"), False)
+    masks = dataset["p3"].find(Masks)
+    assert masks is not None
+    array = masks.read().array
+    assert array.shape == (3, 6, 16, 16)
+    assert array.sum((1, 2, 3)).tolist() == [3 * 7 * 9, 0, 1 * 2 * 3]
+    assert dataset["p1"].find(LabelMap) is None
+    assert dataset["p1"].find(Masks) is not None
+    for case in dataset:
+        check_case(case)
+
+
+def test_several_segmentations_of_a_series_are_united(tree: Path, files: Any) -> None:
+    source = sorted((tree / "p3").glob("slice*"))
+    files.seg(tree / "p3" / "a.dcm", source, {"liver": LIVER})
+    files.seg(tree / "p3" / "b.dcm", source, {"spleen": SPLEEN})
+    dataset = Dataset.read(tree)
+    label = dataset["p3"].find(LabelMap)
+    assert label is not None
+    assert np.bincount(label.read().array.ravel(), minlength=3).tolist()[1:] == [189, 3 * 4 * 5]
+    files.seg(tree / "p3" / "c.dcm", source, {"liver": SPLEEN})
+    doubled = Dataset.read(tree)
+    assert "'liver' is segmented twice" in doubled.problems[0].text
+    assert doubled.problems[0].kept
+
+
+def test_several_series_of_a_study_are_told_apart(tmp_path: Path, files: Any) -> None:
+    study = generate_uid()
+    thin = files.series(tmp_path / "a" / "1", StudyInstanceUID=study, SeriesDescription="Thin 1.0 B30f")
+    files.series(tmp_path / "a" / "2", StudyInstanceUID=study, SeriesDescription="Bone")
+    assert Dataset.read(tmp_path).images == ("ct_bone", "ct_thin_1_0_b30f")
+    files.seg(tmp_path / "a" / "seg.dcm", thin, {"liver": LIVER})
+    dataset = Dataset.read(tmp_path)
+    assert dataset.images == ("ct", "ct_bone")
+    label = dataset["a"].find(LabelMap)
+    assert label is not None
+    assert label.image == "ct"
+
+
+def test_case_names_come_from_folders(tmp_path: Path, files: Any) -> None:
+    files.series(tmp_path / "anna" / "early" / "ct")
+    files.series(tmp_path / "anna" / "late" / "ct")
+    files.series(tmp_path / "bert" / "early" / "ct")
+    assert Dataset.read(tmp_path).ids == ("anna_early", "anna_late", "bert")
+    assert Dataset.read(tmp_path / "bert").ids == ("early",)
+    assert Dataset.read(tmp_path / "bert" / "early" / "ct").ids == ("ct",)
+
+
+def test_what_cannot_be_read_is_named(tree: Path, files: Any) -> None:
+    (tree / "p1" / "ct" / "slice3.dcm").unlink()  # a hole in the stack
+    files.series(tree / "p4", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    dataset = Dataset.read(tree)
+    assert dataset.ids == ("p2", "p3")
+    first = {p.case: p for p in reversed(dataset.problems)}
+    assert {case: p.kept for case, p in first.items()} == {"p1": False, "p4": False}
+    assert "1 slice(s) missing" in first["p1"].text
+    assert "scout" in first["p4"].text
+
+
+def test_a_refused_series_does_not_take_the_case_along(tmp_path: Path, files: Any) -> None:
+    study = generate_uid()
+    files.series(tmp_path / "a" / "ct", StudyInstanceUID=study)
+    files.series(tmp_path / "a" / "scout", StudyInstanceUID=study, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    dataset = Dataset.read(tmp_path)
+    assert dataset.ids == ("a",)
+    assert list(dataset["a"].images) == ["ct"]
+    assert [(p.case, p.kept) for p in dataset.problems] == [("a", True)]
+    assert "scout" in dataset.problems[0].text
+
+
+def test_segmentation_of_a_series_that_is_not_there(tree: Path) -> None:
+    for path in (tree / "p2" / "ct").iterdir():
+        path.unlink()
+    dataset = Dataset.read(tree)
+    assert dataset.ids == ("p1", "p3")
+    assert "is not among the usable images" in dataset.problems[0].text
+
+
+def test_segmentation_drawn_on_images_that_are_gone(tree: Path) -> None:
+    (tree / "p2" / "ct" / "slice5.dcm").unlink()
+    dataset = Dataset.read(tree)
+    assert dataset["p2"].annotations == ()
+    assert "1 of the images it was drawn on are not in the series" in dataset.problems[0].text
+
+
+def test_blank_study_and_patient_are_kept_apart_by_folder(tmp_path: Path, files: Any) -> None:
+    for name in ("a", "b"):
+        files.series(tmp_path / name, StudyInstanceUID="", PatientID="")
+    dataset = Dataset.read(tmp_path)
+    assert dataset.ids == ("a", "b")
+    assert len(dataset.patients) == 2
+
+
+def test_a_file_is_not_a_tree(tree: Path) -> None:
+    with pytest.raises(DatasetError, match="give the folder that holds the DICOM files"):
+        Dataset.read(tree / "p1" / "seg.dcm", layout="dicom")
