@@ -48,7 +48,7 @@ class HeadSpec:
 
 NetworkBuilder = Callable[[NetworkSpec, Sequence[InputSpec], Mapping[str, HeadSpec]], "nn.Module"]
 
-networks: Registry[NetworkBuilder] = Registry("network")
+networks: Registry[NetworkBuilder] = Registry("network", home="isocenter.networks")
 
 
 def network(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -25,6 +26,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: What is registered, in the singular: ``"network"``.
+        home: Module whose import registers the built-in ones; imported when a name is first looked up.
 
     Example:
         >>> shapes: Registry[type] = Registry("shape")
@@ -34,9 +36,10 @@ class Registry(Generic[T]):
         'Ball'
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, home: str | None = None) -> None:
         self.kind = kind
         self.group = f"isocenter.{kind.removesuffix('y') + 'ies' if kind.endswith('y') else kind + 's'}"
+        self.home = home
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -57,6 +60,7 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Registered names, those of installed plug-ins included."""
+        self._come_home()
         points = {p.name for p in entry_points(group=self.group)}
         return tuple(sorted(points | set(self._items)))
 
@@ -64,6 +68,7 @@ class Registry(Generic[T]):
         return name in self.names()
 
     def __getitem__(self, name: str) -> T:
+        self._come_home()
         if name not in self._items:
             for point in entry_points(group=self.group, name=name):
                 self._items.setdefault(name, point.load())
@@ -72,6 +77,11 @@ class Registry(Generic[T]):
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise PlanError(f"no {self.kind} {name!r}{hint}; there are: {', '.join(self.names())}")
         return self._items[name]
+
+    def _come_home(self) -> None:
+        if self.home is not None:
+            home, self.home = self.home, None
+            import_module(home)
 
 
 def _origin(item: object) -> str:

@@ -76,8 +76,8 @@ class Case:
     def find(self, kind: type[A], *, name: str = "main", image: str | None = None) -> A | None:
         """First annotation of a kind and name, preferring the one on ``image``; ``None`` where there is none."""
         found = [a for a in self.annotations if isinstance(a, kind) and a.name == name]
-        exact = [a for a in found if getattr(a, "image", None) == image]
-        return (exact or found or [None])[0]
+        exact = [a for a in found if a.image == image]
+        return next(iter(exact or found), None)
 
     def image(self, name: str) -> ImageRef:
         """The image called ``name``.

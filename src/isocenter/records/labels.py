@@ -179,7 +179,7 @@ class LabelSchema:
     def masks(self, encoded: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """One boolean mask a structure, ``(structure, ...)``, from what `encode` (or a decoder) gives."""
         if not self.exclusive:
-            return encoded == 1
+            return np.asarray(encoded == 1)
         return np.stack([encoded[0] == k for k in range(1, len(self) + 1)])
 
 

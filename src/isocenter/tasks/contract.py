@@ -158,7 +158,7 @@ class Task(Protocol):
         """Compare with the truth of ``case``."""
 
 
-tasks: Registry[Callable[[TaskSpec, str], Task]] = Registry("task")
+tasks: Registry[Callable[[TaskSpec, str], Task]] = Registry("task", home="isocenter.tasks")
 
 
 def task(name: str) -> Callable[[Any], Any]:

@@ -89,7 +89,7 @@ class Strategy(Protocol):
         """The network that predicts: averaged weights, the student ..."""
 
 
-strategies: Registry[Callable[[Plan, Task], Strategy]] = Registry("strategy")
+strategies: Registry[Callable[[Plan, Task], Strategy]] = Registry("strategy", home="isocenter.strategies")
 
 
 def strategy(name: str) -> Callable[[Any], Any]:

@@ -151,14 +151,13 @@ class Grid:
     def to_world(self, index: Sequence[float] | Sequence[Sequence[float]] | Points) -> Points:
         """LPS millimetres of (fractional) indices, shape ``(..., 3)`` in and out."""
         points = np.asarray(index, dtype=np.float64)
-        result: Points = points @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return result
+        return np.asarray(points @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def to_index(self, world_mm: Sequence[float] | Sequence[Sequence[float]] | Points) -> Points:
         """Fractional ``(slice, row, column)`` indices of LPS positions, shape ``(..., 3)`` in and out."""
         points = np.asarray(world_mm, dtype=np.float64) - self.affine[:3, 3]
-        result: Points = np.linalg.solve(self.affine[:3, :3], points.reshape(-1, 3).T).T.reshape(points.shape)
-        return result
+        index = np.linalg.solve(self.affine[:3, :3], points.reshape(-1, 3).T).T
+        return np.asarray(index.reshape(points.shape))
 
     def index_map_to(self, other: Grid) -> Affine:
         """4x4 matrix from an index of this grid to the fractional index of the same place in ``other``."""

@@ -72,7 +72,7 @@ class Volume:
 
     def flip(self, axes: Sequence[int]) -> Volume:
         """The same image with the index along ``axes`` (0 slice, 1 row, 2 column) running the other way."""
-        array = np.flip(self.array, [axis + 1 for axis in axes]) if len(axes) else self.array
+        array = np.flip(self.array, tuple(axis + 1 for axis in axes)) if len(axes) else self.array
         return Volume(array, self.grid.flip(axes), self.unit)
 
     def permute(self, order: Sequence[int]) -> Volume:

@@ -1,0 +1,74 @@
+"""isocenter evaluate"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from isocenter.cli.options import Annotated, DatasetPath, Json, Path, Quiet, SplitsFile, start_logging
+from isocenter.cli.progress import bars
+
+__all__ = ["command", "show"]
+
+SHOWN = ("dice", "hd95_mm", "nsd", "volume_error_ml", "accuracy", "auc", "ap", "cpm")
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")],
+    dataset: DatasetPath,
+    split: Annotated[str | None, typer.Option("--split", help="Part of the dataset; all cases by default.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Figures to write.")] = Path("metrics.json"),
+    by: Annotated[list[str] | None, typer.Option("--by", metavar="ATTRIBUTE", help="Group by it; repeatable.")] = None,
+    splits: SplitsFile = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a model with the truth of cases."""
+    from isocenter.workflow import evaluate
+
+    start_logging(quiet)
+    with bars(quiet) as progress:
+        figures = evaluate(
+            model, dataset, split=split, splits=splits, by=by or (), out=out, device=device, progress=progress
+        )
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2, sort_keys=True))
+    elif not quiet:
+        show(figures)
+        typer.echo(f"written to {out}")
+
+
+def show(figures: Mapping[str, Any]) -> None:
+    """Print the tables of ``metrics.json``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = [name for name in SHOWN if figures["summary"].get(name) is not None]
+    rows = {**figures["structures"], "mean": figures["summary"]}
+    for attribute, values in figures.get("groups", {}).items():
+        rows |= {f"{attribute}={value}": table for value, table in values.items()}
+    table = Table()
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name in ("missed", "false", "cases"):
+        table.add_column(name, justify="right")
+    for name, row in rows.items():
+        cells = [_cell(row, column) for column in columns]
+        table.add_row(name, *cells, *(str(row.get(c, "")) for c in ("missed", "false", "cases")))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for problem in figures.get("problems", []):
+        console.print(f"left out: {problem}", markup=False)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value, interval = row.get(column), row.get(f"{column}_interval")
+    if value is None:
+        return "-"
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{text} ({interval[0]:.3f} to {interval[1]:.3f})" if interval else text

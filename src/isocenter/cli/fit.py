@@ -1,0 +1,59 @@
+"""isocenter fit"""
+
+from __future__ import annotations
+
+import typer
+
+from isocenter.cli.options import (
+    Annotated,
+    AnnotationName,
+    DatasetPath,
+    Device,
+    Images,
+    Overwrite,
+    Path,
+    Quiet,
+    Settings,
+    SplitsFile,
+    Target,
+    TaskName,
+    start_logging,
+)
+from isocenter.cli.progress import bars
+
+__all__ = ["command"]
+
+
+def command(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Model folder to write.")] = Path("model"),
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="FILE", help="Plan; made now where none is given.")
+    ] = None,
+    task: TaskName = "segmentation",
+    target: Target = None,
+    image: Images = None,
+    annotation: AnnotationName = "main",
+    settings: Settings = None,
+    splits: SplitsFile = None,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in <out>.fit.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn from a dataset: plan, prepare, train, write a model folder."""
+    from isocenter.plan import read_plan
+    from isocenter.workflow import fit
+
+    start_logging(quiet)
+    given = read_plan(plan) if plan is not None else None
+    with bars(quiet) as progress:
+        model = fit(
+            dataset, out=out, plan=given, splits=splits, resume=resume, overwrite=overwrite, device=device,
+            progress=progress, task=task, target=target, images=image or (), annotation=annotation,
+            settings=settings or (),
+        )  # fmt: skip
+    if not quiet:
+        used = model.manifest["trained_on"]
+        typer.echo(f"model written to {out} (trained on {used['train']} cases, watched on {used['val']})")
+        typer.echo(f"next: isocenter evaluate {out} {dataset} --split val --out metrics.json")

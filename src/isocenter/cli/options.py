@@ -1,0 +1,54 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Annotated",
+    "AnnotationName",
+    "DatasetPath",
+    "Device",
+    "Images",
+    "Json",
+    "Overwrite",
+    "Path",
+    "Quiet",
+    "Settings",
+    "SplitsFile",
+    "Target",
+    "TaskName",
+    "start_logging",
+]
+
+DatasetPath = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a dataset, or a table file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no closing words.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the plan, e.g. training.steps=500; repeatable."),
+]
+SplitsFile = Annotated[
+    Path | None, typer.Option("--splits", metavar="FILE", help="JSON file of splits: part to case or patient ids.")
+]
+TaskName = Annotated[str, typer.Option("--task", help="segmentation, detection, classification, or a registered one.")]
+Target = Annotated[
+    str | None, typer.Option("--target", help="Question of a classification: class.<TARGET> of the table.")
+]
+Images = Annotated[
+    list[str] | None, typer.Option("--image", help="Image that the model reads; repeatable, the reference first.")
+]
+AnnotationName = Annotated[str, typer.Option("--annotation", help="Set of annotations that is the truth.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def start_logging(quiet: bool) -> None:
+    """Warnings (cases left out, and why) go to stderr, one line each."""
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(levelname)s: %(message)s")
+    for name in ("lightning", "lightning.fabric", "lightning.pytorch", "matplotlib", "pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,64 @@
+"""isocenter plan"""
+
+from __future__ import annotations
+
+import typer
+
+from isocenter.cli.options import (
+    Annotated,
+    AnnotationName,
+    DatasetPath,
+    Images,
+    Overwrite,
+    Path,
+    Quiet,
+    Settings,
+    SplitsFile,
+    Target,
+    TaskName,
+    start_logging,
+)
+from isocenter.cli.progress import bars
+
+__all__ = ["command"]
+
+
+def command(
+    dataset: DatasetPath,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Plan to write.")] = Path("plan.yaml"),
+    task: TaskName = "segmentation",
+    target: Target = None,
+    image: Images = None,
+    annotation: AnnotationName = "main",
+    settings: Settings = None,
+    splits: SplitsFile = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decide how a dataset is learned; each decision with its reason."""
+    from isocenter.errors import ConfigError
+    from isocenter.plan import write_plan
+    from isocenter.workflow import plan as make_plan
+
+    start_logging(quiet)
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: is there already; give another --out, or --overwrite")
+    with bars(quiet) as progress:
+        made = make_plan(
+            dataset, task=task, target=target, images=image or (), annotation=annotation, settings=settings or (),
+            splits=splits, progress=progress,
+        )  # fmt: skip
+    write_plan(made, out)
+    if quiet:
+        return
+    for key, reason in made.reasons.items():
+        typer.echo(f"{key}: {_value(made, key)}\n    {reason}")
+    typer.echo(f"\nwritten to {out}; change what you like, then: isocenter fit {dataset} --plan {out} --out model")
+
+
+def _value(plan: object, key: str) -> str:
+    value = plan
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
+    text = " ".join(str(value.model_dump() if hasattr(value, "model_dump") else value).split())
+    return text if len(text) <= 120 else text[:117] + "..."
