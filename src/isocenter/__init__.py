@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inspect import Signature
 
+    from isocenter.data import Dataset as Dataset
+    from isocenter.pipeline import Model as Model
+    from isocenter.plan import Plan as Plan
     from isocenter.records import Case as Case
     from isocenter.records import Finding as Finding
     from isocenter.records import IsocenterError as IsocenterError
@@ -28,19 +31,40 @@ if TYPE_CHECKING:
     from isocenter.records import Structure as Structure
     from isocenter.volume import Grid as Grid
     from isocenter.volume import Volume as Volume
+    from isocenter.workflow import Result as Result
+    from isocenter.workflow import demo as demo
+    from isocenter.workflow import evaluate as evaluate
+    from isocenter.workflow import fit as fit
+    from isocenter.workflow import inspect as inspect
+    from isocenter.workflow import load as load
+    from isocenter.workflow import plan as plan
+    from isocenter.workflow import predict as predict
+    from isocenter.workflow import simulate as simulate
 
 __version__ = "0.1.0"
 
 # Public name -> the room that holds it. A new name goes here and into the block above; a test compares the two.
 _EXPORTS = {
     "Case": "isocenter.records",
+    "Dataset": "isocenter.data",
     "Finding": "isocenter.records",
     "Grid": "isocenter.volume",
     "IsocenterError": "isocenter.records",
     "LabelSchema": "isocenter.records",
+    "Model": "isocenter.pipeline",
+    "Plan": "isocenter.plan",
     "Prediction": "isocenter.records",
+    "Result": "isocenter.workflow",
     "Structure": "isocenter.records",
     "Volume": "isocenter.volume",
+    "demo": "isocenter.workflow",
+    "evaluate": "isocenter.workflow",
+    "fit": "isocenter.workflow",
+    "inspect": "isocenter.workflow",
+    "load": "isocenter.workflow",
+    "plan": "isocenter.workflow",
+    "predict": "isocenter.workflow",
+    "simulate": "isocenter.workflow",
 }
 
 __all__ = ["__version__", *_EXPORTS]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -166,7 +165,7 @@ def _summary(path: str, dataset: CaseDataset, reports: Mapping[str, CaseReport],
         patients=len({case.patient for case in dataset if case.id not in lost}),
         images=tuple(image_summary(dataset, name, reports) for name in dataset.images),
         structures=_structures(dataset, reports),
-        annotations=Counter(_kind(a) for case in dataset for a in _once(case)),
+        annotations=dict(Counter(_kind(a) for case in dataset for a in _once(case))),
         classes=_counted((label.name, value) for label in classes for value in label.values),
         scanners=_scanners(dataset),
         attributes={k: v for k, v in attributes.items() if not k.endswith(_SCANNER)},
