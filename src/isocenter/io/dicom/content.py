@@ -138,12 +138,13 @@ def mixture_problems(headers: Sequence[Header]) -> list[Problem]:
             shown = f"{len(values)} values" if keyword in _HIDDEN else ", ".join(v or "absent" for v in values[:4])
             code = "mixed-" + keyword.lower()
             found.append(Problem(code, f"{tag_name(keyword)} varies ({shown}): {what}; give a folder with one of them"))
-    scaled = [h for h in headers if "RescaleSlope" in h or "RescaleIntercept" in h]
-    if scaled and len(scaled) < len(headers):
+    scaled = [h for h in headers if "RescaleSlope" in h and "RescaleIntercept" in h]
+    if len(scaled) < len(headers) and any("RescaleSlope" in h or "RescaleIntercept" in h for h in headers):
         found.append(
             Problem(
                 "mixed-rescaleslope",
-                f"RescaleSlope (0028,1053) is given for {len(scaled)} of {len(headers)} slices; export it again",
+                f"RescaleSlope (0028,1053) and RescaleIntercept (0028,1052) are given for {len(scaled)} of"
+                f" {len(headers)} slices; export it again",
             )
         )
     return found

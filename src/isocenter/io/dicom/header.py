@@ -32,6 +32,13 @@ KEYWORDS = (
 )
 _MAGIC = b"DICM"
 _RAW_STARTS = (b"\x08\x00", b"\x02\x00")  # group 0008 or 0002, little endian, of a data set without preamble
+_DICOMDIR = "1.2.840.10008.1.3.10"
+# of files without file meta information: by implicit VR, little endian
+_SYNTAX_OF: dict[tuple[bool | None, bool | None], str] = {
+    (True, True): "1.2.840.10008.1.2",
+    (False, True): "1.2.840.10008.1.2.1",
+    (False, False): "1.2.840.10008.1.2.2",
+}
 _WRONG = object()
 
 
@@ -135,8 +142,11 @@ def read_header(path: str | Path) -> Header:
         raise FileFormatError(f"{path}: damaged DICOM header ({type(error).__name__}); export it again") from error
     except (EOFError, struct.error, RecursionError, MemoryError) as error:
         raise FileFormatError(f"{path}: damaged DICOM header ({type(error).__name__}); export it again") from error
-    if "Modality" not in tags and ("SOPInstanceUID" not in tags or plain):
-        raise NotDicomError(str(path))  # DICOMDIR and its like, or chance
+    if tags.get("SOPClassUID") == _DICOMDIR or (plain and not {"Modality", "SOPInstanceUID"} <= tags.keys()):
+        raise NotDicomError(str(path))
+    if "Modality" not in tags or not tags.keys() & {"SeriesInstanceUID", "Rows"}:
+        # pydicom takes a header that ends early for a short one
+        raise FileFormatError(f"{path}: damaged DICOM header (Modality or SeriesInstanceUID is lost); export it again")
     return Header(str(path), size, tags, pixels_at)
 
 
@@ -158,6 +168,8 @@ def _plain_tags(dataset: Dataset) -> dict[str, Any]:
             value = _WRONG
         if value is not None and value not in ("", ()):
             tags[keyword] = value
+    if "TransferSyntaxUID" not in tags:
+        tags["TransferSyntaxUID"] = _SYNTAX_OF.get(dataset.original_encoding, "")
     for keyword, meta in (("SOPClassUID", "MediaStorageSOPClassUID"), ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
         # blanked by careless anonymisers; the file meta information has them too
         if keyword not in tags and dataset.file_meta.get(meta):

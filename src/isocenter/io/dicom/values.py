@@ -21,7 +21,7 @@ __all__ = ["padding_value", "read_slices", "stored_pixels", "value_unit"]
 
 _INT16 = np.iinfo(np.int16)
 _THREADS = 4
-_LITTLE_ENDIAN = {"1.2.840.10008.1.2": True, "1.2.840.10008.1.2.1": False}  # uncompressed; whether VRs are implicit
+_LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")  # and not compressed
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -31,12 +31,10 @@ def stored_pixels(header: Header) -> NDArray[Any]:
     Raises:
         FileFormatError: They are absent, truncated or damaged, or no decoder is installed for them.
     """
-    from pydicom.pixels.utils import pixel_array
-
     try:
         array = _native_pixels(header)
         if array is None:
-            array = pixel_array(header.file, raw=True)
+            array = _decoded_pixels(header)
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise FileFormatError(
             f"{header.file}: pixels cannot be decoded ({type(error).__name__}: {_first_line(error)});"
@@ -52,19 +50,32 @@ def stored_pixels(header: Header) -> NDArray[Any]:
 
 def _native_pixels(header: Header) -> NDArray[Any] | None:
     """Pixels that stand in the file as they are, read straight from their place; ``None`` where they do not."""
-    implicit = _LITTLE_ENDIAN.get(header.text("TransferSyntaxUID"))
-    if implicit is None:
+    if header.text("TransferSyntaxUID") not in _LITTLE_ENDIAN:
         return None
     with open(header.file, "rb") as file:
         file.seek(header.pixels_at)
-        head = file.read(8 if implicit else 12)
+        head = file.read(8)
+        # the bytes tell whether a value representation is there; a file may be written other than it says
+        length = int.from_bytes(file.read(4) if head[4:] in (b"OB\0\0", b"OW\0\0") else head[4:], "little")
         shape = (header.integer("Rows"), header.integer("Columns"))
         dtype = np.dtype(f"<u{header.integer('BitsAllocated') // 8}")
-        length = int.from_bytes(head[-4:], "little")
         if head[:4] != b"\xe0\x7f\x10\x00" or length == _UNDEFINED or length < shape[0] * shape[1] * dtype.itemsize:
             return None
         array = np.fromfile(file, dtype, shape[0] * shape[1])
     return array.reshape(shape)
+
+
+def _decoded_pixels(header: Header) -> NDArray[Any]:
+    from pydicom import dcmread
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import UID
+
+    syntax = UID(header.text("TransferSyntaxUID"))
+    if syntax.is_encapsulated:
+        return pixel_array(header.file, raw=True)
+    dataset = dcmread(header.file, force=True)  # deflated, big-endian, or damaged
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return pixel_array(dataset, raw=True)
 
 
 def _first_line(error: Exception) -> str:
@@ -77,7 +88,7 @@ def _used_bits(array: NDArray[Any], header: Header) -> NDArray[Any]:
     width = array.dtype.itemsize * 8
     signed = header.integer("PixelRepresentation", 0) == 1
     dtype = np.dtype(f"{'i' if signed else 'u'}{array.dtype.itemsize}")
-    array = array.view(dtype)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False).view(dtype)
     if stored < width and signed:
         array = (array << (width - stored)) >> (width - stored)  # the shift down repeats the sign bit
     elif stored < width:
