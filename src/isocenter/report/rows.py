@@ -1,0 +1,180 @@
+"""Rows of the table of findings: numbers as a person reads them, and a key image each."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isocenter.report.codes import MEASURES, UNITS, words
+from isocenter.report.colours import RGB, colour_of, hex_of
+from isocenter.report.keyimage import Place, key_image, place_of_part
+from isocenter.report.parts import parts_of
+from isocenter.report.scene import base_image
+from isocenter.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from isocenter.records import Finding, Measurement, Prediction
+    from isocenter.report.parts import Layer
+    from isocenter.report.scene import Scene
+
+__all__ = ["Column", "columns_of", "number", "percent", "rows_of"]
+
+_SPACE = "\u202f"  # narrow, does not break
+_GROUPS = {"center": "Position", "size": "Size"}
+MOST_PICTURES = 100
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: ``name`` of a measurement, or of three along x, y and z."""
+
+    name: str
+    title: str
+
+
+def columns_of(findings: Sequence[Finding]) -> list[Column]:
+    """Columns in the order in which measurements first occur; probability first."""
+    columns = {"probability": Column("probability", "Probability")}
+    if all(f.probability is None for f in findings):
+        columns.clear()
+    for name in (m.name for f in findings for m in f.measurements):
+        group = name.rpartition("_")[0] if name[-2:] in ("_x", "_y", "_z") else ""
+        if group in _GROUPS:
+            columns[group] = Column(group, _GROUPS[group])
+        else:
+            title = MEASURES[name].title if name in MEASURES else words(name)
+            columns[name] = Column(name, title)
+    return list(columns.values())
+
+
+def rows_of(
+    findings: Sequence[Finding],
+    columns: Sequence[Column],
+    *,
+    prediction: Prediction,
+    images: Mapping[str, Volume],
+    layers: Sequence[Layer],
+    scene: Scene | None,
+) -> list[dict[str, Any]]:
+    """One row a finding, in their order. Beyond the first `MOST_PICTURES` they have no key image."""
+    name = base_image(prediction, images)
+    places = _places(layers, scene)
+    colours = {s["name"]: s["colour"] for s in scene.meta["structures"]} if scene else {}
+    rows: list[dict[str, Any]] = []
+    for finding in findings:
+        place = _place_of(finding, places, scene)
+        row: dict[str, Any] = {
+            "name": words(finding.name),
+            "code": f"{finding.code.meaning}, {finding.code.scheme} {finding.code.value}" if finding.code else "",
+            "colour": hex_of(place.colour) if place else colours.get(words(finding.name), ""),
+            "empty": any(m.name == "volume" and m.value == 0 for m in finding.measurements),
+            "cells": [_cell(finding, column.name) for column in columns],
+            "picture": "",
+            "jump": "",
+        }
+        if place is not None and scene is not None and name is not None:
+            index = np.rint(scene.grid.to_index(place.center_mm)).astype(int)
+            row["jump"] = ",".join(str(i) for i in np.clip(index, 0, np.asarray(scene.grid.shape) - 1))
+            if len(rows) < MOST_PICTURES:
+                data = key_image(images[name], place, scene.planes[0], scene.grid, scene.window)
+                row["picture"] = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+        rows.append(row)
+    return rows
+
+
+def _places(layers: Sequence[Layer], scene: Scene | None) -> dict[str, Place]:
+    """Where each structure is, by its name."""
+    if scene is None:
+        return {}
+    found: dict[str, Place] = {}
+    count = 0
+    for layer in layers:
+        for part in parts_of(layer):
+            place = place_of_part(part, colour_of(part.structure, count), scene.planes[0], scene.grid)
+            count += 1
+            if place is not None:
+                found.setdefault(part.structure.name, place)
+    return found
+
+
+def _place_of(finding: Finding, places: Mapping[str, Place], scene: Scene | None) -> Place | None:
+    values = {m.name: m.value for m in finding.measurements}
+    if {"center_x", "center_y", "center_z"} <= values.keys():
+        center = np.array([values[f"center_{axis}"] for axis in "xyz"])
+        extent = np.array([values.get(f"size_{axis}", 0.0) for axis in "xyz"])
+        return Place(center, extent, _box_colour(finding.name, scene))
+    return places.get(finding.name)
+
+
+def _box_colour(name: str, scene: Scene | None) -> RGB:
+    shown = scene.meta["boxes"] if scene is not None else []
+    text = next((box["colour"] for box in shown if box["name"] == words(name)), "#ffffff")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def _cell(finding: Finding, column: str) -> dict[str, str]:
+    if column == "probability":
+        return {"value": "" if finding.probability is None else percent(finding.probability), "interval": ""}
+    found = {m.name: m for m in finding.measurements}
+    three = [found[f"{column}_{axis}"].value for axis in "xyz" if f"{column}_{axis}" in found]
+    if column in _GROUPS:
+        return {"value": _along(column, three) if len(three) == 3 else "", "interval": ""}
+    if column not in found:
+        return {"value": "", "interval": ""}
+    return _written(found[column])
+
+
+def _written(measurement: Measurement) -> dict[str, str]:
+    unit = UNITS.get(measurement.unit, ("", measurement.unit))[1]
+    after = f"{_SPACE}{unit}" if unit else ""
+    ends = measurement.interval or ()
+    value, *interval = (number(round(v) if unit == "HU" else v) for v in (measurement.value, *ends))
+    return {"value": value + after, "interval": " to ".join(interval) + after if interval else ""}
+
+
+def _along(group: str, values: Sequence[float]) -> str:
+    if group == "size":
+        return " × ".join(f"{v:.1f}" for v in values) + f"{_SPACE}mm"
+    sides = zip(("LR", "PA", "SI"), values, strict=True)
+    return " · ".join(f"{letters[int(v < 0)]}{_SPACE}{abs(v):.0f}" for letters, v in sides) + f"{_SPACE}mm"
+
+
+def number(value: float) -> str:
+    """Three digits that count, thousands apart, a true minus.
+
+    Example:
+        >>> number(1523.4), number(0.26834), number(-712.3), number(3)
+        ('1,523', '0.268', '−712', '3')
+    """
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if float(value).is_integer() or size >= 100:
+        text = f"{value:,.0f}"
+    else:
+        decimals = 1 if size >= 10 else 2 if size >= 1 else 3
+        text = f"{value:.{decimals}f}" if size >= 0.001 else f"{value:.2g}"
+    return text.replace("-", "\u2212")
+
+
+def percent(probability: float) -> str:
+    """A probability without false certainty: never 0 % or 100 % by rounding.
+
+    Example:
+        >>> percent(0.834), percent(0.99996)
+        ('83\u202f%', '>99.9\u202f%')
+    """
+    if not math.isfinite(probability):
+        return "–"
+    value = 100 * probability
+    if 0 < value < 0.1:
+        return f"<0.1{_SPACE}%"
+    if 99.9 < value < 100:
+        return f">99.9{_SPACE}%"
+    return f"{value:.{0 if 1 <= value <= 99 else 1}f}{_SPACE}%"
