@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
-from isocenter.data import Dataset, check_case, make_splits
+from isocenter.data import Dataset, check_case, examine_case, make_splits
 from isocenter.errors import DatasetError, SplitError
 from isocenter.records import ClassLabel, LabelMap, Masks
 
@@ -185,3 +185,20 @@ def test_blank_study_and_patient_are_kept_apart_by_folder(tmp_path: Path, files:
 def test_a_file_is_not_a_tree(tree: Path) -> None:
     with pytest.raises(DatasetError, match="give the folder that holds the DICOM files"):
         Dataset.read(tree / "p1" / "seg.dcm", layout="dicom")
+
+
+def test_simulated_studies(tmp_path: Path) -> None:
+    from isocenter.simulate import simulate_thorax, thorax_schema
+
+    simulate_thorax(tmp_path, cases=2, seed=7, matrix=48, slice_mm=12)
+    dataset = Dataset.read(tmp_path)
+    assert (dataset.layout, len(dataset), len(dataset.patients), dataset.problems) == ("dicom", 2, 2, ())
+    assert dataset.images == ("ct",)
+    assert dataset.schema is not None
+    assert set(dataset.schema.names) <= set(thorax_schema().names)
+    assert {"lung_left", "lung_right"} <= set(dataset.schema.names)
+    assert dataset.schema["lung_left"].mirror == "lung_right"
+    for case in dataset:
+        check_case(case)
+    report = examine_case(dataset[dataset.ids[0]])
+    assert report.volumes_ml["lung_left"] > 500

@@ -21,7 +21,7 @@ from isocenter.records import Case, LabelMap, LabelSchema, Structure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["checked", "read_dataset"]
+__all__ = ["checked", "read_dataset", "read_layout", "require_cases", "stated_splits"]
 
 _SPLITS_FILE = "splits.json"
 _SHOWN = 5
@@ -36,18 +36,37 @@ def read_dataset(
     progress: Progress | None = None,
 ) -> CaseDataset:
     """See `isocenter.data.Dataset.read`."""
+    found = read_layout(path, layout)
+    dataset = checked(found, progress=progress)
+    require_cases(dataset)
+    return dataset.with_splits(stated_splits(found, splits))
+
+
+def read_layout(path: Path, layout: str | None = None) -> CaseDataset:
+    """The cases as a layout finds them, not yet checked.
+
+    Raises:
+        DatasetError: Nothing is there, or no layout fits.
+    """
     path = path.expanduser()
     if not path.exists():
         raise DatasetError(f"{path}: no such folder or file; give the folder of a dataset")
     if path.is_dir() and not any(path.iterdir()):
         raise DatasetError(f"{path}: the folder is empty; give the folder of a dataset")
     name = layout or find_layout(path)
-    found = replace(layout_named(name).read(path), path=path, layout=name)
-    dataset = checked(found, progress=progress)
-    given = _given_splits(path, splits) or found.splits
+    return replace(layout_named(name).read(path), path=path, layout=name)
+
+
+def stated_splits(found: CaseDataset, splits: str | Path | Splits | None = None) -> Splits | None:
+    """Splits of the argument, else of ``splits.json``, else of the layout; its unlabelled part is kept in any case.
+
+    Raises:
+        SplitError: The file is damaged.
+    """
+    given = _given_splits(found.path or Path(), splits) or found.splits
     if given is not None and found.splits and UNLABELLED in found.splits and UNLABELLED not in given:
         given = Splits({**given, UNLABELLED: found.splits[UNLABELLED]})
-    return dataset.with_splits(given) if given is not None else dataset
+    return given
 
 
 def _given_splits(path: Path, splits: str | Path | Splits | None) -> Splits | None:
@@ -60,11 +79,7 @@ def _given_splits(path: Path, splits: str | Path | Splits | None) -> Splits | No
 
 
 def checked(dataset: CaseDataset, *, progress: Progress | None = None) -> CaseDataset:
-    """The cases whose headers fit together, with a schema; the others become problems. Splits are dropped.
-
-    Raises:
-        DatasetError: No case is left; the first causes are named.
-    """
+    """The cases whose headers fit together, with a schema; the others become problems. Splits are dropped."""
     open_sets = {a.name for c in dataset for a in c.annotations if isinstance(a, LabelMap) and not len(a.schema)}
 
     def look(case: Case) -> CaseProblem | dict[str, set[int]]:
@@ -80,7 +95,7 @@ def checked(dataset: CaseDataset, *, progress: Progress | None = None) -> CaseDa
     lost = {p.case for p in broken}
     cases = tuple(case for case in dataset if case.id not in lost)
     _report(dataset.name, len(cases), problems)
-    result = replace(dataset, cases=cases, problems=problems, splits=None)
+    result: CaseDataset = replace(dataset, cases=cases, problems=problems, splits=None)
     for name in sorted(open_sets):
         values = {v for found in looks if isinstance(found, dict) for v in found.get(name, ())}
         result = result.with_schema(_derived(values), name=name)
@@ -102,13 +117,22 @@ def _derived(values: set[int]) -> LabelSchema:
 
 
 def _report(name: str, usable: int, problems: Sequence[CaseProblem]) -> None:
-    lost = [p for p in problems if not p.kept]
     for problem in problems:
         _log.warning("dataset %s: %s%s", name, problem, " (the case is kept)" if problem.kept else "")
-    if not usable:
-        causes = "; ".join(str(p) for p in lost[:_SHOWN]) or "it has none"
-        more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-        raise DatasetError(f"dataset {name}: no case can be used: {causes}{more}")
-    if lost:
-        unusable = len({p.case for p in lost})
+    unusable = len({p.case for p in problems if not p.kept})
+    if unusable:
         _log.warning("dataset %s: %d of %d cases cannot be used", name, unusable, usable + unusable)
+
+
+def require_cases(dataset: CaseDataset) -> None:
+    """Refuse a dataset without cases.
+
+    Raises:
+        DatasetError: It has none; the first causes are named.
+    """
+    if len(dataset):
+        return
+    lost = [p for p in dataset.problems if not p.kept]
+    causes = "; ".join(str(p) for p in lost[:_SHOWN]) or "it has none"
+    more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    raise DatasetError(f"dataset {dataset.name}: no case can be used: {causes}{more}")
