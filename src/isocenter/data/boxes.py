@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isocenter.errors import DatasetError, FileFormatError
 from isocenter.records import Boxes, LabelSchema, Structure
 from isocenter.volume import Volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["BoxList", "boxes_from_labels", "read_boxes"]
 
@@ -88,7 +91,7 @@ def boxes_from_labels(
     """One box round each connected part of chosen structures.
 
     Voxels that touch at a face, an edge or a corner are connected. Boxes come in the order of the structures, then of
-    their first voxel; the instance masks are kept beside them.
+    their first voxel; the instance masks are kept beside them (where regions overlap, that of the later box).
 
     Args:
         label_map: One channel, values as in ``schema``.
@@ -113,21 +116,8 @@ def boxes_from_labels(
         >>> found.corners.tolist()
         [[-0.5, 0.5, 0.5, 0.5, 2.5, 3.5], [-0.5, 4.5, 5.5, 0.5, 7.5, 6.5]]
     """
-    from scipy import ndimage
-
     chosen = tuple(schema[n] for n in (schema.names if structures is None else structures))
-    instances = np.zeros(label_map.grid.shape, np.int32)
-    corners: list[list[float]] = []
-    classes: list[int] = []
-    for position, structure in enumerate(chosen):
-        parts, _ = ndimage.label(np.isin(label_map.array[0], structure.values), np.ones((3, 3, 3)))
-        for part, where in enumerate(ndimage.find_objects(parts), start=1):
-            mask = parts[where] == part
-            if mask.sum() < min_voxels:
-                continue
-            corners.append([w.start - 0.5 for w in where] + [w.stop - 0.5 for w in where])
-            classes.append(position)
-            instances[where][mask] = len(corners)
+    corners, classes, instances = _parts(label_map.array[0], chosen, min_voxels)
     volume = Volume(instances, label_map.grid, "label")
     return Boxes(
         schema=_only(schema, chosen),
@@ -138,6 +128,26 @@ def boxes_from_labels(
         image=image,
         source="connected parts of the label map",
     )
+
+
+def _parts(
+    array: NDArray[Any], chosen: Sequence[Structure], min_voxels: int
+) -> tuple[list[list[float]], list[int], NDArray[np.int32]]:
+    from scipy import ndimage
+
+    instances = np.zeros(array.shape, np.int32)
+    corners: list[list[float]] = []
+    classes: list[int] = []
+    for position, structure in enumerate(chosen):
+        parts, _ = ndimage.label(np.isin(array, structure.values), np.ones((3, 3, 3)))
+        for part, where in enumerate(ndimage.find_objects(parts), start=1):
+            mask = parts[where] == part
+            if mask.sum() < min_voxels:
+                continue
+            corners.append([w.start - 0.5 for w in where] + [w.stop - 0.5 for w in where])
+            classes.append(position)
+            instances[where][mask] = len(corners)
+    return corners, classes, instances
 
 
 def _only(schema: LabelSchema, chosen: tuple[Structure, ...]) -> LabelSchema:
