@@ -444,6 +444,27 @@ def test_damaged_file_beside_the_series_may_be_one_of_its_slices(make_series: Ma
         _only(truth.folder).volume()
 
 
+def test_damage_anywhere_is_typed(make_series: Make, caplog: pytest.LogCaptureFixture) -> None:
+    truth = make_series()
+    path = Path(truth.files[2])
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        bad = bytearray(data)
+        for at in rng.integers(132, len(bad), 2):
+            bad[at] = rng.integers(0, 256)
+        path.write_bytes(bad if rng.random() < 0.7 else bad[: rng.integers(0, len(bad))])
+        try:
+            for series in find_series(truth.folder):
+                series.stack().volume()
+        except IsocenterError as error:
+            refused += 1
+            assert "Canary" not in str(error)  # noqa: PT017
+    assert refused > 50
+    assert "Canary" not in caplog.text
+
+
 def test_pydicoms_own_files_are_right_or_refused(assert_right: Make) -> None:
     folder = Path(str(get_testdata_file("CT_small.dcm"))).parent
     read = []
@@ -455,5 +476,4 @@ def test_pydicoms_own_files_are_right_or_refused(assert_right: Make) -> None:
             continue
         assert_right(volume, [dcmread(path)])
         read.append(path.name)
-    assert {"CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "JPGExtended.dcm"} & set(read)
-    assert len(read) >= 8
+    assert {"CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm"} <= set(read)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Frames", "Place"]
 
 _TOLERANCE_MM = 0.01
+_MAX_SLICES = 16384
+_MAX_RATIO = 2000  # of compressed frames
 _DAMAGE = (AttributeError, ValueError, TypeError, KeyError, IndexError)
 
 
@@ -60,6 +62,7 @@ class Frames:
         """
         shared = (self.dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
         found = []
+        self._check_size()
         try:
             for item in self.dataset.PerFrameFunctionalGroupsSequence:
                 place = _group(item, shared, "PlanePositionSequence")
@@ -79,6 +82,16 @@ class Frames:
         if len(found) != int(self.dataset.get("NumberOfFrames", 0)):
             raise FileFormatError(f"{self.path}: NumberOfFrames differs from the frames described; export it again")
         return found
+
+    def _check_size(self) -> None:
+        frames, bits = int(self.dataset.get("NumberOfFrames", 0)), int(self.dataset.BitsAllocated)
+        need = frames * self.shape[0] * self.shape[1] * bits / 8
+        have = len(self.dataset.PixelData) * (_MAX_RATIO if self._packed else 1)
+        if need > have or min(self.shape) < 1:
+            raise FileFormatError(
+                f"{self.path}: {frames} frames of {self.shape[0]} x {self.shape[1]} need {need:.0f} bytes, it has"
+                f" {len(self.dataset.PixelData)}: truncated or damaged; send or export it again"
+            )
 
     @cached_property
     def described(self) -> set[int]:
@@ -100,6 +113,11 @@ class Frames:
         gaps = np.diff(np.unique(np.round(depth, 4)))
         step = self._slice_step(float(gaps.min()) if gaps.size else None)
         count = 1 + int(np.rint(np.ptp(depth) / step))
+        if count > _MAX_SLICES:
+            raise GeometryError(
+                f"{self.path}: frames lie {np.ptp(depth):.0f} mm apart, {step:g} mm a slice;"
+                " give the grid of its source"
+            )
         affine = np.eye(4)
         affine[:3, 0], affine[:3, 1], affine[:3, 2], affine[:3, 3] = normal * step, steps[0], steps[1], first
         return Grid((count, *self.shape), affine, str(self.dataset.get("FrameOfReferenceUID", "")) or None)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isocenter.errors import FileFormatError, LabelError, SeriesError
+from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
 from isocenter.io.dicom._seg_frames import Frames
 from isocenter.records import Code, LabelSchema, Structure
 from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pydicom.dataset import Dataset
@@ -49,7 +51,8 @@ def seg_header(path: str | Path) -> SegHeader:
         FileFormatError: The file is missing or damaged.
         SeriesError: It is not a segmentation.
     """
-    return _header(path, _parse(path, pixels=False))
+    with _typed(path):
+        return _header(path, _parse(path, pixels=False))
 
 
 def read_seg(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, LabelSchema, str]:
@@ -70,17 +73,15 @@ def read_seg(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, Lab
         SeriesError: It is not a segmentation, or fractional, or has no places in space.
         GeometryError: Its frames do not lie on the voxels of ``grid``, or on no regular grid.
     """
-    dataset = _parse(path, pixels=True)
-    header = _header(path, dataset)
-    frames = _frames(dataset, header)
-    target = grid or frames.own_grid()
-    rows = {structure.values[0]: i for i, structure in enumerate(header.schema.structures)}
-    out = np.zeros((len(rows), *target.shape), np.uint8)
-    for number, mask, place in frames.placed(target):
-        if number not in rows:
-            continue  # the background
-        view = place.view(out[rows[number]])
-        view |= mask.astype(np.uint8)
+    with _typed(path):
+        header, frames, target = _opened(path, grid)
+        rows = {structure.values[0]: i for i, structure in enumerate(header.schema.structures)}
+        out = np.zeros((len(rows), *target.shape), np.uint8)
+        for number, mask, place in frames.placed(target):
+            if number not in rows:
+                continue  # the background
+            view = place.view(out[rows[number]])
+            view |= mask.astype(np.uint8)
     return Volume(out, target, "label"), header.schema, header.series
 
 
@@ -93,19 +94,17 @@ def read_seg_labels(path: str | Path, *, grid: Grid | None = None) -> tuple[Volu
         SeriesError: See `read_seg`.
         GeometryError: See `read_seg`.
     """
-    dataset = _parse(path, pixels=True)
-    header = _header(path, dataset)
-    frames = _frames(dataset, header)
-    target = grid or frames.own_grid()
-    highest = max(header.schema.values, default=0)
-    out = np.zeros(target.shape, np.uint8 if highest < 256 else np.uint16)
-    for number, mask, place in frames.placed(target):
-        if number not in header.schema.values:
-            continue  # the background
-        view = place.view(out)
-        if view[mask].any():
-            raise LabelError(f"{path}: segment {number} overlaps another; read it as masks")
-        view[mask] = number
+    with _typed(path):
+        header, frames, target = _opened(path, grid)
+        highest = max(header.schema.values, default=0)
+        out = np.zeros(target.shape, np.uint8 if highest < 256 else np.uint16)
+        for number, mask, place in frames.placed(target):
+            if number not in header.schema.values:
+                continue  # the background
+            view = place.view(out)
+            if view[mask].any():
+                raise LabelError(f"{path}: segment {number} overlaps another; read it as masks")
+            view[mask] = number
     return Volume(out, target, "label"), header.schema, header.series
 
 
@@ -127,23 +126,35 @@ def _parse(path: str | Path, *, pixels: bool) -> Dataset:
     return dataset
 
 
-def _frames(dataset: Dataset, header: SegHeader) -> Frames:
+@contextmanager
+def _typed(path: str | Path) -> Iterator[None]:
+    """Elements are converted when they are first looked at, so damage may show anywhere."""
+    try:
+        yield
+    except IsocenterError:
+        raise
+    except Exception as error:  # what pydicom raises of damaged elements is of no one kind
+        raise FileFormatError(f"{path}: damaged segmentation ({type(error).__name__}); export it again") from error
+
+
+def _opened(path: str | Path, grid: Grid | None) -> tuple[SegHeader, Frames, Grid]:
+    dataset = _parse(path, pixels=True)
+    header = _header(path, dataset)
     if header.kind not in ("BINARY", "LABELMAP"):
         raise SeriesError(
             f"{header.file}: SegmentationType (0062,0001) is {header.kind}, which is not read yet; export it as BINARY"
         )
-    return Frames(header.file, dataset)
+    frames = Frames(header.file, dataset)
+    return header, frames, grid or frames.own_grid()
 
 
 def _header(path: str | Path, dataset: Dataset) -> SegHeader:
+    series = dataset.get("ReferencedSeriesSequence") or []
+    instances = [str(i.ReferencedSOPInstanceUID) for s in series for i in s.get("ReferencedInstanceSequence") or []]
+    kind = str(dataset.get("SegmentationType", "BINARY"))
+    referenced = str(series[0].SeriesInstanceUID) if series else ""
     try:
-        series = dataset.get("ReferencedSeriesSequence") or []
-        instances = [str(i.ReferencedSOPInstanceUID) for s in series for i in s.get("ReferencedInstanceSequence") or []]
-        kind = str(dataset.get("SegmentationType", "BINARY"))
         schema = _schema(dataset, exclusive=kind == "LABELMAP" or str(dataset.get("SegmentsOverlap", "")) == "NO")
-        referenced = str(series[0].SeriesInstanceUID) if series else ""
-    except (AttributeError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise FileFormatError(f"{path}: its segment descriptions are damaged ({error}); export it again") from error
     except LabelError as error:
         raise LabelError(f"{path}: {error}") from None
     return SegHeader(str(path), kind, referenced, tuple(instances), schema)
