@@ -24,7 +24,7 @@ def ellipsoid(x: Field, y: Field, z: Field, radii: tuple[float, float, float]) -
     Example:
         >>> at = [np.float32([v]) for v in (12, 0, 0)]
         >>> ellipsoid(*at, (10, 20, 30)).round(1).tolist()
-        [2.4]
+        [2.0]
     """
     a, b, c = (1.0 / r for r in radii)
     u, v, w = x * a, y * b, z * c
