@@ -199,7 +199,9 @@ class _Loop:
 
 
 def _fabric(plan: Plan, device: str) -> Fabric:
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    # Lightning announces its precision on handlers of its own
+    for name in ("lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning_utilities.core.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     from lightning.fabric import Fabric
 
     kind = device
