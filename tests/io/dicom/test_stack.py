@@ -450,7 +450,7 @@ def test_damage_anywhere_is_typed(make_series: Make, caplog: pytest.LogCaptureFi
     data = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(300):
+    for _ in range(120):
         bad = bytearray(data)
         for at in rng.integers(132, len(bad), 2):
             bad[at] = rng.integers(0, 256)
@@ -461,7 +461,7 @@ def test_damage_anywhere_is_typed(make_series: Make, caplog: pytest.LogCaptureFi
         except IsocenterError as error:
             refused += 1
             assert "Canary" not in str(error)  # noqa: PT017
-    assert refused > 50
+    assert refused > 20
     assert "Canary" not in caplog.text
 
 
