@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,3 +124,21 @@ def check_volume(volume: Volume, datasets: Sequence[Dataset], *, tolerance_mm: f
         np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-6)
         seen.add(int(index[0, 0, 0]))
     assert len(seen) == len(datasets)
+
+
+@pytest.fixture
+def dciodvfy_errors() -> Callable[[Path], list[str]]:
+    """Errors that dciodvfy (Debian's dicom3tools) finds in a segmentation."""
+    tool = shutil.which("dciodvfy")
+    if tool is None:
+        reason = "dciodvfy is not installed (apt-get install dicom3tools)"
+        if os.environ.get("CI") and shutil.which("apt-get"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    def errors(path: Path) -> list[str]:
+        done = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, check=False)
+        assert "Segmentation" in done.stderr  # it ran, and knew what it saw
+        return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+
+    return errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def test_series_ref(make_series: Make) -> None:
     for path in truth.files[:2] + truth.files[4:]:
         Path(path).unlink()
     np.testing.assert_array_equal(ref.read(((2, 1, 3), (4, 4, 7))).array, part.array)
+
+
+def test_refs_can_be_sent_to_another_process(tmp_path: Path, make_series: Make) -> None:
+    write_nifti(tmp_path / "a.nii", IMAGE)
+    for ref in (nifti_ref("a", tmp_path / "a.nii"), series_ref("a", find_series(make_series().folder)[0])):
+        sent = pickle.loads(pickle.dumps(ref))  # noqa: S301
+        np.testing.assert_array_equal(sent.read().array, ref.read().array)
+        assert sent.grid() == ref.grid()
 
 
 def test_regions_and_levels_that_are_not_there(tmp_path: Path, make_series: Make) -> None:

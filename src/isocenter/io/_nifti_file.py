@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,5 +210,3 @@ def write_voxels(path: str | Path, array: NDArray[Any], grid: Grid) -> None:
                 out.write(np.ascontiguousarray(plane, dtype=array.dtype.newbyteorder("=")).tobytes())
         if out is not file:
             out.close()
-        file.flush()
-        os.fsync(file.fileno())

@@ -51,6 +51,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise ConfigError(f"{target}: is a folder, a file is to be written there; give a file name")
     with _writing(target, part):
         yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the bytes
         os.replace(part, target)
 
 

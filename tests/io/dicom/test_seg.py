@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +11,12 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 
-from isocenter.io.dicom import Stack, find_series, read_seg, read_seg_labels, seg_header, write_seg
+from isocenter.io.dicom import find_series, read_seg, read_seg_labels, seg_header, write_seg
 from isocenter.records import (
     Code,
     ConfigError,
-    FileFormatError,
     GeometryError,
-    IsocenterError,
     LabelError,
     LabelSchema,
     SeriesError,
@@ -233,209 +226,3 @@ def test_source_without_uids_or_persons(make_series: Make, tmp_path: Path) -> No
     blank, _ = _source(make_series, edit=lambda z, ds: setattr(ds, "SeriesInstanceUID", ""))
     with pytest.raises(SeriesError, match=r"SeriesInstanceUID \(0020,000E\) is absent"):
         write_seg(tmp_path / "t.dcm", masks, EXCLUSIVE, blank.files, **BY)
-
-
-def test_no_warning_of_a_library_names_the_person(make_series: Make, tmp_path: Path) -> None:
-    truth, _ = _source(make_series, edit=lambda z, ds: setattr(ds, "PatientName", "CanarySingle"))
-    program = """
-import logging, sys
-import numpy as np
-from isocenter.io.dicom import find_series, write_seg
-from isocenter.records import LabelSchema
-from isocenter.volume import Volume
-logging.basicConfig(level=logging.DEBUG)
-series = find_series(sys.argv[1])[0]
-grid = series.stack().grid()
-mask = Volume(np.ones(grid.shape, np.uint8), grid)
-write_seg(sys.argv[2], mask, LabelSchema.of({"a": 1}), series.files, algorithm_name="m", algorithm_version="1")
-"""
-    command = [sys.executable, "-c", program, str(truth.folder), str(tmp_path / "s.dcm")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (tmp_path / "s.dcm").exists()
-    assert "Canary" not in done.stdout + done.stderr
-
-
-def _dciodvfy() -> str:
-    tool = shutil.which("dciodvfy")
-    if tool is None:
-        reason = "dciodvfy is not installed (apt-get install dicom3tools)"
-        if os.environ.get("CI") and shutil.which("apt-get"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return tool
-
-
-def _as_mr(z: int, ds: Dataset) -> None:
-    ds.SOPClassUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.4", "MR"
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    del ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType, ds.ConvolutionKernel
-
-
-def _long(z: int, ds: Dataset) -> None:
-    ds.add_new("StudyID", "SH", "a study id that is too long")
-
-
-@pytest.mark.parametrize("edit", [None, _as_mr, _long])
-@pytest.mark.parametrize("manual", [False, True])
-@pytest.mark.parametrize("kind", ["exclusive", "overlapping", "empty"])
-def test_dciodvfy_finds_no_error(make_series: Make, tmp_path: Path, edit: Any, manual: bool, kind: str) -> None:
-    tool = _dciodvfy()
-    truth, grid = _source(make_series, edit=edit)
-    schema = OVERLAPPING if kind == "overlapping" else EXCLUSIVE
-    array = np.zeros((2 if kind == "overlapping" else 1, *grid.shape), np.uint8)
-    if kind != "empty":
-        array[:, 1:4, 1:3] = 1
-    write_seg(tmp_path / "s.dcm", Volume(array, grid), schema, truth.files, manual=manual, **BY)
-    done = subprocess.run([tool, "-new", str(tmp_path / "s.dcm")], capture_output=True, text=True, check=False)
-    errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
-    assert errors == []
-    assert "Segmentation" in done.stderr
-
-
-# -- other writers ---------------------------------------------------------------------------------------------------
-
-
-def _by_highdicom(files: list[str], pixels: np.ndarray, kind: str, **kwargs: Any) -> Any:
-    descriptions = [
-        hd.seg.SegmentDescription(
-            k, f"thing {k % 2}", codes.SCT.Organ, codes.SCT.Liver, "MANUAL", tracking_uid=hd.UID(), tracking_id="a"
-        )
-        for k in range(1, 4)
-    ]
-    return hd.seg.Segmentation(
-        [dcmread(f) for f in files],
-        pixels,
-        kind,
-        descriptions,
-        hd.UID(),
-        1,
-        hd.UID(),
-        1,
-        "m",
-        "m",
-        "1",
-        "1",
-        **kwargs,
-    )
-
-
-@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
-@pytest.mark.parametrize("omit", [True, False])
-def test_segmentations_of_highdicom(make_series: Make, tmp_path: Path, kind: str, syntax: str, omit: bool) -> None:
-    truth, grid = _source(make_series)
-    labels = _labels(grid, top=3)
-    if kind == "BINARY" and syntax.endswith("2.5"):
-        syntax = "1.2.840.10008.1.2"  # one-bit frames cannot be RLE-coded
-    seg = _by_highdicom(truth.files, labels, kind, transfer_syntax_uid=syntax, omit_empty_frames=omit)
-    seg.save_as(tmp_path / "s.dcm")
-    masks, schema, _ = read_seg(tmp_path / "s.dcm", grid=grid)
-    np.testing.assert_array_equal(masks.array, [labels == k for k in (1, 2, 3)])
-    assert schema.names == ("thing_1", "thing_0", "thing_1_3")
-    np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=grid)[0].array[0], labels)
-
-
-def test_fractional_is_refused_by_name(make_series: Make, tmp_path: Path) -> None:
-    truth, grid = _source(make_series)
-    seg = _by_highdicom(truth.files, np.stack([_labels(grid) == k for k in (1, 2, 3)], -1) * 0.5, "FRACTIONAL")
-    seg.save_as(tmp_path / "s.dcm")
-    assert seg_header(tmp_path / "s.dcm").kind == "FRACTIONAL"
-    with pytest.raises(SeriesError, match=r"SegmentationType \(0062,0001\) is FRACTIONAL"):
-        read_seg(tmp_path / "s.dcm", grid=grid)
-
-
-def test_what_is_not_a_segmentation(make_series: Make, tmp_path: Path) -> None:
-    truth, _ = _source(make_series)
-    with pytest.raises(SeriesError, match="is CT, not a segmentation"):
-        read_seg(truth.files[0])
-    (tmp_path / "x.dcm").write_text("hello")
-    with pytest.raises(FileFormatError, match="not a DICOM file"):
-        seg_header(tmp_path / "x.dcm")
-    with pytest.raises(FileFormatError, match="cannot be read"):
-        seg_header(tmp_path / "none.dcm")
-
-
-def test_damage_anywhere_is_typed(make_series: Make, tmp_path: Path) -> None:
-    truth, grid = _source(make_series)
-    labels = _labels(grid)
-    write_seg(tmp_path / "s.dcm", Volume(labels, grid, "label"), EXCLUSIVE, truth.files, **BY)
-    data = (tmp_path / "s.dcm").read_bytes()
-    rng = np.random.default_rng(0)
-    for _ in range(120):
-        bad = bytearray(data)
-        if rng.random() < 0.3:
-            bad = bad[: rng.integers(0, len(bad))]
-        else:
-            for at in rng.integers(132, len(bad), 3):
-                bad[at] = rng.integers(0, 256)
-        (tmp_path / "d.dcm").write_bytes(bad)
-        try:
-            read_seg(tmp_path / "d.dcm", grid=grid)
-        except IsocenterError as error:
-            assert "Canary" not in str(error)  # noqa: PT017
-
-
-# -- real files ------------------------------------------------------------------------------------------------------
-
-
-def _nrrd(path: Path) -> tuple[np.ndarray, Grid]:
-    import SimpleITK as sitk  # noqa: N813
-
-    image = sitk.ReadImage(str(path))
-    turn = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = turn[:, ::-1], image.GetOrigin()
-    array = sitk.GetArrayFromImage(image)
-    return array, Grid(array.shape, affine)
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("seg", "nrrds"),
-    [
-        ("23x38x3/seg/label.seg", ["23x38x3/nrrd/label.nrrd"]),
-        ("24x38x3/seg/label.seg", ["24x38x3/nrrd/label.nrrd"]),
-        ("liver.dcm", ["liver_seg.nrrd"]),
-        ("partial_overlaps.dcm", ["partial_overlaps-1.nrrd", "partial_overlaps-2.nrrd", "partial_overlaps-3.nrrd"]),
-    ],
-)
-def test_dcmqi_cases_are_voxel_exact(real_data: Any, seg: str, nrrds: list[str]) -> None:
-    folder = real_data("dcmqi_seg_paramap_sr") / "data" / "segmentations"
-    arrays, grid = [], None
-    for name in nrrds:
-        array, grid = _nrrd(folder / name)
-        arrays += [array == value for value in np.unique(array[array > 0])]
-    masks, _, series = read_seg(folder / seg, grid=grid)
-    assert series
-    found, expected = ({m.tobytes(): m.sum() for m in side} for side in (masks.array.astype(bool), arrays))
-    assert found == expected
-
-
-@pytest.mark.real
-def test_highdicom_files_on_their_source(real_data: Any) -> None:
-    folder = real_data("highdicom_test_files") / "data" / "test_files"
-    for name in ("seg_image_ct_binary.dcm", "seg_image_ct_binary_overlap.dcm"):
-        masks, schema, _ = read_seg(folder / name)
-        theirs = hd.seg.segread(folder / name).get_volume(allow_missing_positions=True)
-        index = np.argwhere(masks.array > 0)
-        place = np.rint(theirs.map_reference_to_indices(masks.grid.to_world(index[:, 1:]))).astype(int)
-        assert (theirs.array[(*place.T, index[:, 0])] == 1).all()
-        assert theirs.array.sum() == len(index) > 0
-        assert len(schema) == theirs.array.shape[-1]
-    for name in ("seg_image_sm_dots.dcm", "seg_image_sm_dots_tiled_full.dcm", "seg_image_cr_binary.dcm"):
-        with pytest.raises(SeriesError, match="patient space"):
-            read_seg(folder / name)
-
-
-@pytest.mark.real
-def test_segmentation_of_a_real_series(real_data: Any, tmp_path: Path) -> None:
-    series = find_series(real_data("sarcoma_pet_ct_mr") / "dicom" / "STS_008" / "CT" / "image")[0]
-    stack: Stack = series.stack()
-    volume = stack.volume()
-    labels = (volume.array[0] > -300).astype(np.uint8) + (volume.array[0] > 200)
-    schema = LabelSchema.of({"soft_tissue": 1, "bone": 2})
-    write_seg(tmp_path / "s.dcm", Volume(labels, volume.grid, "label"), schema, series.files, **BY)
-    np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=stack.grid())[0].array[0], labels)
-    tool = _dciodvfy()
-    done = subprocess.run([tool, "-new", str(tmp_path / "s.dcm")], capture_output=True, text=True, check=False)
-    assert not [line for line in done.stderr.splitlines() if line.startswith("Error")]

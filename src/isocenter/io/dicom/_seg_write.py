@@ -65,6 +65,21 @@ def write_seg(
         SeriesError: The source files are not one readable series.
         LabelError: Channels or values do not fit the schema.
         ConfigError: The place cannot be written to.
+
+    Example:
+        >>> import tempfile
+        >>> from pydicom.data import get_testdata_file
+        >>> from isocenter.io.dicom import find_series, read_seg
+        >>> from isocenter.records import LabelSchema
+        >>> (series,) = find_series(get_testdata_file("CT_small.dcm"))
+        >>> ct = series.stack().volume()
+        >>> bone = Volume(ct.array > 200, ct.grid, "label")
+        >>> path = tempfile.mkdtemp() + "/bone.dcm"
+        >>> schema = LabelSchema.of({"bone": 1})
+        >>> write_seg(path, bone, schema, series.files, algorithm_name="threshold", algorithm_version="1")
+        >>> masks, schema, source = read_seg(path, grid=ct.grid)
+        >>> schema.names, source == series.uid, bool((masks.array == bone.array).all())
+        (('bone',), True, True)
     """
     stack = _source_stack(source_files)
     grid = stack.grid()

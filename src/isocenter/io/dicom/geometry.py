@@ -145,11 +145,12 @@ def _doubled(planes: Planes) -> Problem:
     fresh = np.concatenate([[True], np.diff(planes.depth) >= SAME_PLACE_MM])
     starts = np.flatnonzero(fresh)
     counts = np.diff([*starts, len(fresh)])
-    if len(set(counts.tolist())) == 1:
+    if (counts > 1).mean() > 0.5:
+        up_to = "" if counts.min() == counts.max() else "up to "
         return Problem(
             "several-volumes",
-            f"ImagePositionPatient (0020,0032): {counts[0]} images at each of {len(starts)} positions (time points,"
-            " echoes or b-values); give a folder with one volume",
+            f"ImagePositionPatient (0020,0032): {up_to}{counts.max()} images at each of {len(starts)} positions (time"
+            " points, echoes or b-values); give a folder with one volume",
         )
     place = [round(float(v), 3) for v in planes.position[starts[int(counts.argmax())]]]
     return Problem(

@@ -119,6 +119,15 @@ def find_series(path: str | Path) -> list[Series]:
 
     Raises:
         SeriesError: The folder does not exist.
+
+    Example:
+        >>> from pydicom.data import get_testdata_file
+        >>> (series,) = find_series(get_testdata_file("CT_small.dcm"))
+        >>> series.modality, len(series.files), series.attributes["manufacturer"]
+        ('CT', 1, 'GE MEDICAL SYSTEMS')
+        >>> ct = series.stack().volume()
+        >>> ct.unit, ct.grid.shape, ct.grid.orientation
+        ('HU', (1, 128, 128), 'SPL')
     """
     return list(scan_folder(path).series)
 

@@ -43,6 +43,13 @@ class Stack:
         uid: Series Instance UID, for messages.
         headers: One a slice, in the order of the volume.
         damaged: Files beside them that are DICOM and cannot be parsed: any of them may be a missing slice.
+
+    Example:
+        >>> from pydicom.data import get_testdata_file
+        >>> from isocenter.io.dicom import find_series
+        >>> (series,) = find_series(get_testdata_file("CT_small.dcm"))
+        >>> series.stack().problems()
+        []
     """
 
     uid: str

@@ -1,0 +1,179 @@
+"""Segmentations by other writers, damaged ones, and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.sr.codedict import codes
+
+from isocenter.io.dicom import Stack, find_series, read_seg, read_seg_labels, seg_header, write_seg
+from isocenter.records import (
+    FileFormatError,
+    IsocenterError,
+    LabelSchema,
+    SeriesError,
+)
+from isocenter.volume import Grid, Volume
+
+Make = Callable[..., Any]
+SCHEMA = LabelSchema.of({"a": 1, "b": 2, "c": 3, "d": 4})
+BY = {"algorithm_name": "model", "algorithm_version": "1.0"}
+
+
+def _source(make_series: Make, **kwargs: Any) -> tuple[Any, Grid]:
+    truth = make_series(**kwargs)
+    return truth, find_series(truth.folder)[0].stack().grid()
+
+
+def _labels(grid: Grid, top: int = 4) -> np.ndarray:
+    labels = np.random.default_rng(1).integers(0, top + 1, grid.shape).astype(np.uint8)
+    labels[labels == 3] = 0  # the third structure is empty
+    labels[[0, -1]] = 0  # and so are the outer slices
+    return labels
+
+
+def _by_highdicom(files: list[str], pixels: np.ndarray, kind: str, **kwargs: Any) -> Any:
+    descriptions = [
+        hd.seg.SegmentDescription(
+            k, f"thing {k % 2}", codes.SCT.Organ, codes.SCT.Liver, "MANUAL", tracking_uid=hd.UID(), tracking_id="a"
+        )
+        for k in range(1, 4)
+    ]
+    return hd.seg.Segmentation(
+        [dcmread(f) for f in files],
+        pixels,
+        kind,
+        descriptions,
+        hd.UID(),
+        1,
+        hd.UID(),
+        1,
+        "m",
+        "m",
+        "1",
+        "1",
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"])
+@pytest.mark.parametrize("omit", [True, False])
+def test_segmentations_of_highdicom(make_series: Make, tmp_path: Path, kind: str, syntax: str, omit: bool) -> None:
+    truth, grid = _source(make_series)
+    labels = _labels(grid, top=3)
+    if kind == "BINARY" and syntax.endswith("2.5"):
+        syntax = "1.2.840.10008.1.2"  # one-bit frames cannot be RLE-coded
+    seg = _by_highdicom(truth.files, labels, kind, transfer_syntax_uid=syntax, omit_empty_frames=omit)
+    seg.save_as(tmp_path / "s.dcm")
+    masks, schema, _ = read_seg(tmp_path / "s.dcm", grid=grid)
+    np.testing.assert_array_equal(masks.array, [labels == k for k in (1, 2, 3)])
+    assert schema.names == ("thing_1", "thing_0", "thing_1_3")
+    np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=grid)[0].array[0], labels)
+
+
+def test_fractional_is_refused_by_name(make_series: Make, tmp_path: Path) -> None:
+    truth, grid = _source(make_series)
+    seg = _by_highdicom(truth.files, np.stack([_labels(grid) == k for k in (1, 2, 3)], -1) * 0.5, "FRACTIONAL")
+    seg.save_as(tmp_path / "s.dcm")
+    assert seg_header(tmp_path / "s.dcm").kind == "FRACTIONAL"
+    with pytest.raises(SeriesError, match=r"SegmentationType \(0062,0001\) is FRACTIONAL"):
+        read_seg(tmp_path / "s.dcm", grid=grid)
+
+
+def test_what_is_not_a_segmentation(make_series: Make, tmp_path: Path) -> None:
+    truth, _ = _source(make_series)
+    with pytest.raises(SeriesError, match="is CT, not a segmentation"):
+        read_seg(truth.files[0])
+    (tmp_path / "x.dcm").write_text("hello")
+    with pytest.raises(FileFormatError, match="not a DICOM file"):
+        seg_header(tmp_path / "x.dcm")
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        seg_header(tmp_path / "none.dcm")
+
+
+def test_damage_anywhere_is_typed(make_series: Make, tmp_path: Path) -> None:
+    truth, grid = _source(make_series)
+    labels = _labels(grid)
+    write_seg(tmp_path / "s.dcm", Volume(labels, grid, "label"), SCHEMA, truth.files, **BY)
+    data = (tmp_path / "s.dcm").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(120):
+        bad = bytearray(data)
+        if rng.random() < 0.3:
+            bad = bad[: rng.integers(0, len(bad))]
+        else:
+            for at in rng.integers(132, len(bad), 3):
+                bad[at] = rng.integers(0, 256)
+        (tmp_path / "d.dcm").write_bytes(bad)
+        try:
+            read_seg(tmp_path / "d.dcm", grid=grid)
+        except IsocenterError as error:
+            assert "Canary" not in str(error)  # noqa: PT017
+
+
+def _nrrd(path: Path) -> tuple[np.ndarray, Grid]:
+    import SimpleITK as sitk  # noqa: N813
+
+    image = sitk.ReadImage(str(path))
+    turn = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn[:, ::-1], image.GetOrigin()
+    array = sitk.GetArrayFromImage(image)
+    return array, Grid(array.shape, affine)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("seg", "nrrds"),
+    [
+        ("23x38x3/seg/label.seg", ["23x38x3/nrrd/label.nrrd"]),
+        ("24x38x3/seg/label.seg", ["24x38x3/nrrd/label.nrrd"]),
+        ("liver.dcm", ["liver_seg.nrrd"]),
+        ("partial_overlaps.dcm", ["partial_overlaps-1.nrrd", "partial_overlaps-2.nrrd", "partial_overlaps-3.nrrd"]),
+    ],
+)
+def test_dcmqi_cases_are_voxel_exact(real_data: Any, seg: str, nrrds: list[str]) -> None:
+    folder = real_data("dcmqi_seg_paramap_sr") / "data" / "segmentations"
+    arrays, grid = [], None
+    for name in nrrds:
+        array, grid = _nrrd(folder / name)
+        arrays += [array == value for value in np.unique(array[array > 0])]
+    masks, _, series = read_seg(folder / seg, grid=grid)
+    assert series
+    found, expected = ({m.tobytes(): m.sum() for m in side} for side in (masks.array.astype(bool), arrays))
+    assert found == expected
+
+
+@pytest.mark.real
+def test_highdicom_files_on_their_source(real_data: Any) -> None:
+    folder = real_data("highdicom_test_files") / "data" / "test_files"
+    for name in ("seg_image_ct_binary.dcm", "seg_image_ct_binary_overlap.dcm"):
+        masks, schema, _ = read_seg(folder / name)
+        theirs = hd.seg.segread(folder / name).get_volume(allow_missing_positions=True)
+        index = np.argwhere(masks.array > 0)
+        place = np.rint(theirs.map_reference_to_indices(masks.grid.to_world(index[:, 1:]))).astype(int)
+        assert (theirs.array[(*place.T, index[:, 0])] == 1).all()
+        assert theirs.array.sum() == len(index) > 0
+        assert len(schema) == theirs.array.shape[-1]
+    for name in ("seg_image_sm_dots.dcm", "seg_image_sm_dots_tiled_full.dcm", "seg_image_cr_binary.dcm"):
+        with pytest.raises(SeriesError, match="patient space"):
+            read_seg(folder / name)
+
+
+@pytest.mark.real
+def test_segmentation_of_a_real_series(real_data: Any, dciodvfy_errors: Any, tmp_path: Path) -> None:
+    series = find_series(real_data("sarcoma_pet_ct_mr") / "dicom" / "STS_008" / "CT" / "image")[0]
+    stack: Stack = series.stack()
+    volume = stack.volume()
+    labels = (volume.array[0] > -300).astype(np.uint8) + (volume.array[0] > 200)
+    schema = LabelSchema.of({"soft_tissue": 1, "bone": 2})
+    write_seg(tmp_path / "s.dcm", Volume(labels, volume.grid, "label"), schema, series.files, **BY)
+    np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=stack.grid())[0].array[0], labels)
+    assert dciodvfy_errors(tmp_path / "s.dcm") == []
