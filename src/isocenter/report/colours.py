@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isocenter.records import Structure
+    from isocenter.records import LabelSchema
 
-__all__ = ["RGB", "colour_of", "hex_of"]
+__all__ = ["RGB", "colours_of", "hex_of"]
 
 RGB = tuple[int, int, int]
 
+_APART = 60  # Euclidean, of 0..255; nearer ones look alike over grey
 _PALETTE: tuple[RGB, ...] = (
     (86, 180, 233),  # sky
     (240, 160, 48),  # orange
@@ -25,9 +27,20 @@ _PALETTE: tuple[RGB, ...] = (
 )
 
 
-def colour_of(structure: Structure, number: int) -> RGB:
-    """The colour its source states, else the one of the palette for the ``number``-th structure."""
-    return structure.colour or _PALETTE[number % len(_PALETTE)]
+def colours_of(schema: LabelSchema, *, before: int = 0) -> tuple[RGB, ...]:
+    """A colour for each structure: as the source states them, where all are stated and apart, else of the palette.
+
+    Args:
+        schema: The structures.
+        before: How many colours of the palette other structures of the same picture have taken.
+    """
+    stated = [s.colour for s in schema.structures if s.colour is not None]
+    near = any(
+        sum((a - b) ** 2 for a, b in zip(one, two, strict=True)) < _APART**2 for one, two in combinations(stated, 2)
+    )
+    if len(stated) == len(schema) and not near:
+        return tuple(stated)
+    return tuple(_PALETTE[(before + k) % len(_PALETTE)] for k in range(len(schema)))
 
 
 def hex_of(colour: RGB) -> str:

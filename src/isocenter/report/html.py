@@ -123,7 +123,15 @@ def _hash(text: str) -> str:
 
 def _viewer(scene: Scene | None) -> Mapping[str, Any]:
     if scene is None:
-        return {"planes": (), "legend": (), "depths": (), "has_labels": False, "has_depth": False, "presets": 0}
+        return {
+            "planes": (),
+            "shown": (),
+            "legend": (),
+            "depths": (),
+            "has_labels": False,
+            "has_depth": False,
+            "presets": 0,
+        }
     legend = [
         {"attribute": "data-structure", "number": k, **{key: s[key] for key in ("name", "colour", "empty")}}
         for k, s in enumerate(scene.meta["structures"])
@@ -135,6 +143,7 @@ def _viewer(scene: Scene | None) -> Mapping[str, Any]:
     depths = [scene.grid.shape[plane.normal] for plane in scene.planes]
     return {
         "planes": scene.planes,
+        "shown": scene.meta["images"],
         "legend": legend,
         "depths": depths,
         "has_labels": bool(scene.meta["structures"]),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.report.codes import MEASURES, UNITS, words
-from isocenter.report.colours import RGB, colour_of, hex_of
+from isocenter.report.colours import RGB
 from isocenter.report.keyimage import Place, key_image, place_of_part
 from isocenter.report.parts import parts_of
 from isocenter.report.scene import base_image
-from isocenter.volume import Volume
+from isocenter.report.tones import tones_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isocenter.records import Finding, Measurement, Prediction
     from isocenter.report.parts import Layer
     from isocenter.report.scene import Scene
+    from isocenter.volume import Volume
 
 __all__ = ["Column", "columns_of", "number", "percent", "rows_of"]
 
@@ -64,57 +65,57 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """One row a finding, in their order. Beyond the first `MOST_PICTURES` they have no key image."""
     name = base_image(prediction, images)
-    places = _places(layers, scene)
-    colours = {s["name"]: s["colour"] for s in scene.meta["structures"]} if scene else {}
+    shown = [*scene.meta["structures"], *scene.meta["boxes"]] if scene is not None else []
+    colours = {item["name"]: item["colour"] for item in shown}
+    places = _places(layers, colours, scene)
+    tones = tones_of(images[name]) if name is not None else None
     rows: list[dict[str, Any]] = []
     for finding in findings:
-        place = _place_of(finding, places, scene)
+        place = _place_of(finding, places, colours)
         row: dict[str, Any] = {
             "name": words(finding.name),
             "code": f"{finding.code.meaning}, {finding.code.scheme} {finding.code.value}" if finding.code else "",
-            "colour": hex_of(place.colour) if place else colours.get(words(finding.name), ""),
+            "colour": colours.get(words(finding.name), ""),
             "empty": any(m.name == "volume" and m.value == 0 for m in finding.measurements),
             "cells": [_cell(finding, column.name) for column in columns],
             "picture": "",
             "jump": "",
         }
-        if place is not None and scene is not None and name is not None:
+        if place is not None and scene is not None and name is not None and tones is not None:
             index = np.rint(scene.grid.to_index(place.center_mm)).astype(int)
             row["jump"] = ",".join(str(i) for i in np.clip(index, 0, np.asarray(scene.grid.shape) - 1))
             if len(rows) < MOST_PICTURES:
-                data = key_image(images[name], place, scene.planes[0], scene.grid, scene.window)
+                data = key_image(images[name], place, scene.planes[0], scene.grid, tones)
                 row["picture"] = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
         rows.append(row)
     return rows
 
 
-def _places(layers: Sequence[Layer], scene: Scene | None) -> dict[str, Place]:
+def _places(layers: Sequence[Layer], colours: Mapping[str, str], scene: Scene | None) -> dict[str, Place]:
     """Where each structure is, by its name."""
     if scene is None:
         return {}
     found: dict[str, Place] = {}
-    count = 0
     for layer in layers:
         for part in parts_of(layer):
-            place = place_of_part(part, colour_of(part.structure, count), scene.planes[0], scene.grid)
-            count += 1
+            colour = _colour(part.structure.name, colours)
+            place = place_of_part(part, colour, scene.planes[0], scene.grid)
             if place is not None:
                 found.setdefault(part.structure.name, place)
     return found
 
 
-def _place_of(finding: Finding, places: Mapping[str, Place], scene: Scene | None) -> Place | None:
+def _place_of(finding: Finding, places: Mapping[str, Place], colours: Mapping[str, str]) -> Place | None:
     values = {m.name: m.value for m in finding.measurements}
     if {"center_x", "center_y", "center_z"} <= values.keys():
         center = np.array([values[f"center_{axis}"] for axis in "xyz"])
         extent = np.array([values.get(f"size_{axis}", 0.0) for axis in "xyz"])
-        return Place(center, extent, _box_colour(finding.name, scene))
+        return Place(center, center, extent, _colour(finding.name, colours))
     return places.get(finding.name)
 
 
-def _box_colour(name: str, scene: Scene | None) -> RGB:
-    shown = scene.meta["boxes"] if scene is not None else []
-    text = next((box["colour"] for box in shown if box["name"] == words(name)), "#ffffff")
+def _colour(name: str, colours: Mapping[str, str]) -> RGB:
+    text = colours.get(words(name), "#ffffff")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
@@ -157,9 +158,10 @@ def number(value: float) -> str:
     size = abs(value)
     if float(value).is_integer() or size >= 100:
         text = f"{value:,.0f}"
+    elif size >= 0.001:
+        text = f"{value:.{2 - math.floor(math.log10(size))}f}"
     else:
-        decimals = 1 if size >= 10 else 2 if size >= 1 else 3
-        text = f"{value:.{decimals}f}" if size >= 0.001 else f"{value:.2g}"
+        text = f"{value:.2g}"
     return text.replace("-", "\u2212")
 
 
@@ -177,4 +179,4 @@ def percent(probability: float) -> str:
         return f"<0.1{_SPACE}%"
     if 99.9 < value < 100:
         return f">99.9{_SPACE}%"
-    return f"{value:.{0 if 1 <= value <= 99 else 1}f}{_SPACE}%"
+    return f"{value:.{0 if 1 <= value <= 99 or value in (0, 100) else 1}f}{_SPACE}%"

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from isocenter.postprocess import bounding_box
 from isocenter.records import Boxes, Flag, GeometryError, LabelMap, Masks
 from isocenter.report.codes import words
-from isocenter.report.colours import colour_of, hex_of
+from isocenter.report.colours import colours_of, hex_of
 from isocenter.report.packing import pack_image, pack_labels
 from isocenter.report.planes import Plane, planes_of
-from isocenter.report.tones import Tones, Window, tones_of
+from isocenter.report.tones import Window, tones_of
 from isocenter.report.viewing import bytes_on, is_placed, labels_on, viewing_grid
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def scene_of(prediction: Prediction, images: Mapping[str, Volume], layers: Seque
         scale *= 0.97 * (MOST_BYTES / size) ** (1 / 3)
     boxes = _boxes(prediction, images, grid)
     start, values = _opening(first, labelled, boxes)
-    scene.window = _suiting(tones_of(images[name]), values)
+    tones = tones_of(images[name])
+    scene.window = tones.suiting(float(tones.levels[values].mean()) if values.size else None)
     scene.meta |= {
         "shape": list(grid.shape),
         "spacing": list(grid.spacing_mm),
@@ -138,6 +139,7 @@ def _add_layers(scene: Scene, layers: Sequence[Layer]) -> NDArray[np.bool_]:
         except GeometryError:
             scene.flags.append(Flag("labels-not-shown", "Labels in another frame of reference are not shown."))
             continue
+        colours = dict(zip(schema.names, colours_of(schema, before=len(structures)), strict=True))
         for view in found:
             labelled |= view.array > 0
             scene.blocks[f"labels-{len(blocks)}"] = pack_labels(view.array)
@@ -146,7 +148,7 @@ def _add_layers(scene: Scene, layers: Sequence[Layer]) -> NDArray[np.bool_]:
                 structures.append(
                     {
                         "name": words(name),
-                        "colour": hex_of(colour_of(schema[name], len(structures))),
+                        "colour": hex_of(colours[name]),
                         "layer": len(blocks),
                         "bytes": np.flatnonzero(member).tolist(),
                         "empty": not bool((member & present).any()),
@@ -164,16 +166,16 @@ def _boxes(prediction: Prediction, images: Mapping[str, Volume], grid: Grid) -> 
     for boxes in (a for a in prediction.annotations if isinstance(a, Boxes)):
         name = boxes.image if boxes.image in images else base_image(prediction, images)
         source = images[name].grid if name is not None else grid
+        colours = colours_of(boxes.schema, before=before)
         for i, corners in enumerate(boxes.corners):
             ends = np.stack(np.meshgrid(*zip(corners[:3], corners[3:], strict=True)), -1).reshape(-1, 3)
             places = grid.to_index(source.to_world(ends))
             kind = int(boxes.classes[i])
-            structure = boxes.schema.structures[kind]
             shown.append(
                 {
-                    "name": words(structure.name),
+                    "name": words(boxes.schema.names[kind]),
                     "kind": kind,
-                    "colour": hex_of(colour_of(structure, before + kind)),
+                    "colour": hex_of(colours[kind]),
                     "low": [round(float(v), 3) for v in places.min(axis=0)],
                     "high": [round(float(v), 3) for v in places.max(axis=0)],
                     "score": None if boxes.scores is None else round(float(boxes.scores[i]), 4),
@@ -197,14 +199,3 @@ def _opening(
     box = bounding_box(labelled)
     ends = np.asarray(box) if box is not None else np.asarray([(0, 0, 0), shape])
     return ((ends[0] + ends[1] - 1) // 2).tolist(), image[labelled]
-
-
-def _suiting(tones: Tones, values: NDArray[np.uint8]) -> Window:
-    """The window that suits what was found: in CT by its mean density."""
-    windows = {w.name: w for w in tones.windows}
-    mean = float(tones.levels[values].mean()) if values.size else 0.0
-    if tones.unit == "HU" and mean < -400:
-        return windows["Lung"]
-    if tones.unit == "HU" and mean > 300:
-        return windows["Bone"]
-    return tones.windows[0]

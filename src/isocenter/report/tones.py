@@ -19,6 +19,7 @@ __all__ = ["Tones", "Window", "tones_of"]
 
 _BINS = 4096
 _SAMPLE = 1_000_000
+_BONE_HU, _LUNG_HU = 180.0, -400.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ class Tones:
         scaled *= (_BINS - 1) / (high - low)
         np.clip(scaled, 0, _BINS - 1, out=scaled)
         return np.asarray(table[np.rint(scaled).astype(np.uint16)])
+
+    def suiting(self, inside: float | None, around: float | None = None) -> Window:
+        """The window that suits what was found, by the mean of its values and of those around it (CT only)."""
+        windows = {window.name: window for window in self.windows}
+        known = [value for value in (inside, around) if value is not None]
+        if self.unit == "HU" and inside is not None and inside > _BONE_HU:
+            return windows["Bone"]
+        if self.unit == "HU" and known and min(known) < _LUNG_HU:
+            return windows["Lung"]
+        return self.windows[0]
 
 
 def tones_of(volume: Volume) -> Tones:
