@@ -43,10 +43,11 @@ class DetectionOptions(TaskOptions):
         min_visible: Least share of an object that a patch must hold for it to be learned from.
         min_score: Lowest score that is given out.
         max_objects: Most objects in one window.
-        max_overlap: IoU above which the lower-scored of two boxes of a class is a double.
+        max_overlap: IoU above which the lower-scored of two boxes of a class is a double; as ``min_iou`` where it is
+            not given.
         threshold: Score from which an object counts in the figures of single cases.
-        min_iou: IoU with a true box that makes a hit; 0 takes 0.1 in three dimensions, where a small shift costs much
-            overlap (as nnDetection does, Baumgartner et al. 2021), and 0.5 in one slice.
+        min_iou: IoU with a true box that makes a hit. Where it is not given, 0.1 in three dimensions, where a small
+            shift costs much overlap (as nnDetection does, Baumgartner et al. 2021), and 0.5 in one slice.
     """
 
     stride: int = Field(default=4, ge=1)
@@ -54,9 +55,13 @@ class DetectionOptions(TaskOptions):
     min_visible: float = Field(default=0.25, ge=0, le=1)
     min_score: float = Field(default=0.05, ge=0, le=1)
     max_objects: int = Field(default=100, ge=1)
-    max_overlap: float = Field(default=0.3, ge=0, le=1)
+    max_overlap: float | None = Field(default=None, ge=0, le=1)
     threshold: float = Field(default=0.3, ge=0, le=1)
-    min_iou: float = Field(default=0.0, ge=0, le=1)
+    min_iou: float | None = Field(default=None, gt=0, le=1)
+
+    def hit(self, shape: tuple[int, int, int]) -> float:
+        """``min_iou`` for images of ``shape``."""
+        return self.min_iou if self.min_iou is not None else 0.1 if shape[0] > 1 else 0.5
 
 
 @task("detection")
@@ -180,7 +185,8 @@ class Detection:
         corners, scores, classes, cut = (np.concatenate(part) for part in zip(*found, strict=True))
         whole = drop_fragments(corners, classes, cut)
         corners, scores, classes = corners[whole], scores[whole], classes[whole]
-        best = nms(corners, scores, classes, self.options.max_overlap)
+        overlap = self.options.max_overlap
+        best = nms(corners, scores, classes, self.options.hit(placement.target.shape) if overlap is None else overlap)
         placed = map_boxes(corners[best], placement.working, placement.target)
         clipped, left = clip_boxes(placed, placement.target.shape)
         inside = left > 0
@@ -217,14 +223,12 @@ class Detection:
         truth = self.truth(case).on(grid)
         (found,) = [a for a in prediction.annotations if isinstance(a, Boxes)]
         scores = np.ones(len(found.corners)) if found.scores is None else found.scores
-        least = self.options.min_iou or (0.1 if grid.shape[0] > 1 else 0.5)
         measures = []
         for k, name in enumerate(self.schema.names):
-            own = found.classes == k
-            matches = match_boxes(found.corners[own], scores[own], truth.corners[truth.classes == k], min_iou=least)
-            measures.append(
-                measure_detections(
-                    matches, case=case.id, patient=case.patient, name=name, threshold=self.options.threshold
-                )
+            own, real = found.classes == k, truth.corners[truth.classes == k]
+            matches = match_boxes(found.corners[own], scores[own], real, min_iou=self.options.hit(grid.shape))
+            measure = measure_detections(
+                matches, case=case.id, patient=case.patient, name=name, threshold=self.options.threshold
             )
+            measures.append(measure)
         return measures

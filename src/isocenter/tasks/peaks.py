@@ -19,6 +19,7 @@ __all__ = ["box_losses", "cell_places", "decode_boxes", "draw_peaks", "focal_los
 
 NEAR = 0.3
 """Least height of an object's peak at cells that learn its box."""
+_MIN_SIGMA = 0.5
 _MAX_LOG = 6.0
 
 
@@ -66,19 +67,21 @@ def draw_peaks(
         strides: Voxels a cell.
 
     Returns:
-        Heat ``(batch, class, d, h, w)``: Gaussian peaks, 1 at the cells of middles, sigma a sixth of the edges.
+        Heat ``(batch, class, d, h, w)``: Gaussian peaks, 1 at the cells of middles, sigma a sixth of the edges but at
+        least half a cell.
         Weight ``(batch, d, h, w)`` of each cell for boxes: height of the nearest object's peak, 0 below `NEAR`.
         Boxes ``(batch, 6, d, h, w)`` of that object, coded as in the module's text.
     """
     step = torch.tensor(list(strides), dtype=boxes.dtype, device=boxes.device)
     middles, edges = (boxes[..., :3] + boxes[..., 3:]) / 2, (boxes[..., 3:] - boxes[..., :3]).clamp_min(1e-3)
-    last = torch.tensor(list(cells), device=boxes.device) - 1
-    peaks = torch.floor((middles + 0.5) / step).clamp_min(0).minimum(last)
-    sigma = (edges / step / 6).clamp_min(0.4)
+    peaks = (middles + 0.5) / step - 0.5
+    sigma = (edges / step / 6).clamp_min(_MIN_SIGMA)
     parts = []
     for axis, n in enumerate(cells):
         gap = torch.arange(n, device=boxes.device) - peaks[..., axis, None]
-        parts.append(torch.exp(-0.5 * (gap / sigma[..., axis, None]) ** 2))
+        part = torch.exp(-0.5 * (gap / sigma[..., axis, None]) ** 2)
+        # a middle between two cells makes both of them a peak: which one it is nearer to need not be learned
+        parts.append(part / part.amax(-1, keepdim=True))
     z, y, x = parts
     height = z[..., None, None] * y[..., None, :, None] * x[..., None, None, :]
     height = height * (classes >= 0)[..., None, None, None]
