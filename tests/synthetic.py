@@ -45,9 +45,8 @@ def blob_case(
         if ndimage.label(labels)[1] == blobs:
             break
         radii = np.minimum(rng.uniform(*radius, 3), np.maximum(np.array(shape) / 2, 0.5))
-        middle = [
-            rng.uniform(min(r, (n - 1) / 2), max(n - 1 - r, (n - 1) / 2)) for r, n in zip(radii, shape, strict=True)
-        ]
+        half = (np.array(shape) - 1) / 2
+        middle = rng.uniform(np.minimum(radii, half), np.maximum(2 * half - radii, half))
         places = np.meshgrid(*[np.arange(n) - m for n, m in zip(shape, middle, strict=True)], indexing="ij")
         blob = sum((p / r) ** 2 for p, r in zip(places, radii, strict=True)) <= 1
         if blob.any() and not (ndimage.binary_dilation(blob, np.ones((3, 3, 3)), 2) & (labels > 0)).any():

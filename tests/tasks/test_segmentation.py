@@ -82,7 +82,7 @@ def test_truth_that_cannot_be_used_is_refused_by_name():
     task = segmentation(SIDES)
     with pytest.raises(LabelError, match=r"case k1: label value 5 is not declared"):
         task.encode(case_of(drawn([0, 5]), SIDES), {"ct": GRID})
-    with pytest.raises(GeometryError, match="case k1: .*does not lie on image 'ct'"):
+    with pytest.raises(GeometryError, match=r"case k1: .*does not lie on image 'ct'"):
         task.encode(case_of(drawn([0, 3]), SIDES, Grid.regular(GRID.shape, spacing_mm=(2, 1, 1.2))), {"ct": GRID})
     with pytest.raises(LabelError, match="case k1: has no label map 'main'"):
         task.encode(make_case("k1", Volume(np.zeros(GRID.shape), GRID)), {"ct": GRID})
