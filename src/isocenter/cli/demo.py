@@ -1,4 +1,4 @@
-"""isocenter demo"""
+"""The verb `demo` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""isocenter evaluate"""
+"""The verb `evaluate` on the command line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from isocenter.cli.progress import bars
 __all__ = ["command", "show"]
 
 SHOWN = ("dice", "hd95_mm", "nsd", "volume_error_ml", "accuracy", "auc", "ap", "cpm")
+COUNTS = ("missed", "false", "cases")
 
 
 def command(
@@ -47,7 +48,7 @@ def show(figures: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = [name for name in SHOWN if figures["summary"].get(name) is not None]
+    columns = _columns(figures["summary"])
     rows = {**figures["structures"], "mean": figures["summary"]}
     for attribute, values in figures.get("groups", {}).items():
         rows |= {f"{attribute}={value}": table for value, table in values.items()}
@@ -55,15 +56,22 @@ def show(figures: Mapping[str, Any]) -> None:
     table.add_column("")
     for name in columns:
         table.add_column(name, justify="right")
-    for name in ("missed", "false", "cases"):
+    for name in COUNTS:
         table.add_column(name, justify="right")
     for name, row in rows.items():
         cells = [_cell(row, column) for column in columns]
-        table.add_row(name, *cells, *(str(row.get(c, "")) for c in ("missed", "false", "cases")))
+        table.add_row(name, *cells, *(str(row.get(c, "")) for c in COUNTS))
     console = Console(soft_wrap=True)
     console.print(table)
     for problem in figures.get("problems", []):
         console.print(f"left out: {problem}", markup=False)
+
+
+def _columns(summary: Mapping[str, Any]) -> list[str]:
+    """The figures of the built-in tasks that there are, else the first four of a task from outside."""
+    known = [name for name in SHOWN if summary.get(name) is not None]
+    own = [name for name, value in summary.items() if isinstance(value, float)]
+    return known or own[:4]
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

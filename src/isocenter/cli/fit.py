@@ -1,4 +1,4 @@
-"""isocenter fit"""
+"""The verb `fit` on the command line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from isocenter.cli.options import (
     Quiet,
     Settings,
     SplitsFile,
+    Structures,
     Target,
     TaskName,
+    plan_options,
     start_logging,
 )
 from isocenter.cli.progress import bars
@@ -30,10 +32,11 @@ def command(
     plan: Annotated[
         Path | None, typer.Option("--plan", metavar="FILE", help="Plan; made now where none is given.")
     ] = None,
-    task: TaskName = "segmentation",
+    task: TaskName = None,
     target: Target = None,
     image: Images = None,
-    annotation: AnnotationName = "main",
+    annotation: AnnotationName = None,
+    structure: Structures = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     device: Device = "auto",
@@ -47,13 +50,17 @@ def command(
 
     start_logging(quiet)
     given = read_plan(plan) if plan is not None else None
+    said = plan_options(
+        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings
+    )
     with bars(quiet) as progress:
         model = fit(
             dataset, out=out, plan=given, splits=splits, resume=resume, overwrite=overwrite, device=device,
-            progress=progress, task=task, target=target, images=image or (), annotation=annotation,
-            settings=settings or (),
+            progress=progress, **said,
         )  # fmt: skip
     if not quiet:
         used = model.manifest["trained_on"]
-        typer.echo(f"model written to {out} (trained on {used['train']} cases, watched on {used['val']})")
-        typer.echo(f"next: isocenter evaluate {out} {dataset} --split val --out metrics.json")
+        lost = f", {used['left_out']} left out" if used["left_out"] else ""
+        typer.echo(f"model written to {out} (trained on {used['train']} cases, watched on {used['val']}{lost})")
+        part = " --split val" if used["val"] else ""
+        typer.echo(f"next: isocenter evaluate {out} {dataset}{part} --out metrics.json")

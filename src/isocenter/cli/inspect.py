@@ -1,4 +1,4 @@
-"""isocenter inspect"""
+"""The verb `inspect` on the command line."""
 
 from __future__ import annotations
 
@@ -49,28 +49,12 @@ def command(
 
 
 def _show(console: Console, found: Inspection) -> None:
-    from rich.table import Table
-
     console.print(
         f"{found.path}: {found.kind}, {len(found.cases)} cases of {found.patients} patients"
         + (f", {found.unusable} cases cannot be used" if found.unusable else ""),
         markup=False,
     )
-    if found.images:
-        table = Table("image", "modality", "cases", "slices", "rows x columns", "spacing mm")
-        for image in found.images:
-            z, y, x = image.shape
-            sizes = f"{_range(y)} x {_range(x)}"
-            steps = " x ".join(_range(s) for s in image.spacing_mm)
-            table.add_row(image.name, image.modality or "?", str(image.cases), _range(z), sizes, steps)
-        console.print(table)
-    if found.structures:
-        table = Table("structure", "values", "cases", "volume ml")
-        for s in found.structures:
-            volume = _range(s.volume_ml) if s.volume_ml else "(--deep tells)"
-            cases = "-" if s.cases is None else str(s.cases)
-            table.add_row(s.name, ", ".join(map(str, s.values)), cases, volume)
-        console.print(table)
+    _tables(console, found)
     for question, counts in found.classes.items():
         console.print(f"class {question}: {_counts(counts)}", markup=False)
     if found.scanners:
@@ -86,6 +70,26 @@ def _show(console: Console, found: Inspection) -> None:
         console.print(f"wrong: {problem}", markup=False)
     if len(found.problems) > SHOWN:
         console.print(f"... and {len(found.problems) - SHOWN} more; --json names them all")
+
+
+def _tables(console: Console, found: Inspection) -> None:
+    from rich.table import Table
+
+    if found.images:
+        table = Table("image", "modality", "cases", "slices", "rows x columns", "spacing mm")
+        for image in found.images:
+            z, y, x = image.shape
+            sizes = f"{_range(y)} x {_range(x)}"
+            steps = " x ".join(_range(s) for s in image.spacing_mm)
+            table.add_row(image.name, image.modality or "?", str(image.cases), _range(z), sizes, steps)
+        console.print(table)
+    if found.structures:
+        table = Table("structure", "values", "cases", "volume ml")
+        for s in found.structures:
+            volume = _range(s.volume_ml) if s.volume_ml else "-" if found.deep else "(--deep tells)"
+            cases = "-" if s.cases is None else str(s.cases)
+            table.add_row(s.name, ", ".join(map(str, s.values)), cases, volume)
+        console.print(table)
 
 
 def _range(spread: Spread) -> str:

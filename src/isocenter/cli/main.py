@@ -70,9 +70,7 @@ def main() -> None:
     except IsocenterError as error:
         typer.echo(f"isocenter: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # the parser turns the first into the second
         typer.echo("isocenter: stopped", err=True)
         sys.exit(130)
     except Exception as error:

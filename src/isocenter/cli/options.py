@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from isocenter.workflow.planning import PlanOptions
 
 __all__ = [
     "Annotated",
@@ -20,8 +23,10 @@ __all__ = [
     "Quiet",
     "Settings",
     "SplitsFile",
+    "Structures",
     "Target",
     "TaskName",
+    "plan_options",
     "start_logging",
 ]
 
@@ -36,14 +41,22 @@ Settings = Annotated[
 SplitsFile = Annotated[
     Path | None, typer.Option("--splits", metavar="FILE", help="JSON file of splits: part to case or patient ids.")
 ]
-TaskName = Annotated[str, typer.Option("--task", help="segmentation, detection, classification, or a registered one.")]
+TaskName = Annotated[
+    str | None,
+    typer.Option("--task", help="segmentation (default), detection, classification, or a registered one."),
+]
 Target = Annotated[
     str | None, typer.Option("--target", help="Question of a classification: class.<TARGET> of the table.")
 ]
 Images = Annotated[
     list[str] | None, typer.Option("--image", help="Image that the model reads; repeatable, the reference first.")
 ]
-AnnotationName = Annotated[str, typer.Option("--annotation", help="Set of annotations that is the truth.")]
+AnnotationName = Annotated[
+    str | None, typer.Option("--annotation", help="Set of annotations that is the truth; main by default.")
+]
+Structures = Annotated[
+    list[str] | None, typer.Option("--structure", help="Kind of object that a detection looks for; repeatable.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
@@ -52,3 +65,26 @@ def start_logging(quiet: bool) -> None:
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(levelname)s: %(message)s")
     for name in ("lightning", "lightning.fabric", "lightning.pytorch", "matplotlib", "pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def plan_options(
+    *,
+    task: str | None,
+    target: str | None,
+    image: list[str] | None,
+    annotation: str | None,
+    structure: list[str] | None,
+    settings: list[str] | None,
+) -> PlanOptions:
+    """What was said on the command line; the rest is left to the verb."""
+    said: PlanOptions = {
+        "target": target,
+        "images": image or (),
+        "structures": structure or (),
+        "settings": settings or (),
+    }
+    if task is not None:
+        said["task"] = task
+    if annotation is not None:
+        said["annotation"] = annotation
+    return said

@@ -1,4 +1,4 @@
-"""isocenter plan"""
+"""The verb `plan` on the command line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from isocenter.cli.options import (
     Quiet,
     Settings,
     SplitsFile,
+    Structures,
     Target,
     TaskName,
+    plan_options,
     start_logging,
 )
 from isocenter.cli.progress import bars
@@ -26,10 +28,11 @@ __all__ = ["command"]
 def command(
     dataset: DatasetPath,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Plan to write.")] = Path("plan.yaml"),
-    task: TaskName = "segmentation",
+    task: TaskName = None,
     target: Target = None,
     image: Images = None,
-    annotation: AnnotationName = "main",
+    annotation: AnnotationName = None,
+    structure: Structures = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     overwrite: Overwrite = False,
@@ -43,11 +46,11 @@ def command(
     start_logging(quiet)
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: is there already; give another --out, or --overwrite")
+    said = plan_options(
+        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings
+    )
     with bars(quiet) as progress:
-        made = make_plan(
-            dataset, task=task, target=target, images=image or (), annotation=annotation, settings=settings or (),
-            splits=splits, progress=progress,
-        )  # fmt: skip
+        made = make_plan(dataset, splits=splits, progress=progress, **said)
     write_plan(made, out)
     if quiet:
         return

@@ -1,4 +1,4 @@
-"""isocenter predict"""
+"""The verb `predict` on the command line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(
     if quiet:
         return
     for finding in result.findings:
-        numbers = ", ".join(f"{m.name} {m.value:.4g} {m.unit}" for m in finding.measurements)
+        numbers = ", ".join(f"{m.name} {m.value:.4g} {m.unit}".removesuffix(" 1") for m in finding.measurements)
         sure = f" (probability {finding.probability:.2f})" if finding.probability is not None else ""
         typer.echo(f"{finding.name}{sure}: {numbers}" if numbers else f"{finding.name}{sure}")
     for flag in result.prediction.flags:

@@ -1,10 +1,14 @@
-"""Progress bars with time left."""
+"""Progress with time left: bars on a terminal, now and then a line in a log."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -13,12 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["bars"]
 
+LINE_SECONDS = 10.0
+"""Between two lines in a log; what takes less time says nothing there."""
+
 
 @contextmanager
 def bars(quiet: bool) -> Iterator[Progress | None]:
     """A callable for the ``progress`` of a verb, one bar for each kind of work; ``None`` when ``quiet``."""
     if quiet:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import (
@@ -48,6 +58,21 @@ def bars(quiet: bool) -> Iterator[Progress | None]:
             shown.update(tasks[what], completed=done, total=total, figures=_figures(figures or {}))
 
         yield tell
+
+
+def _lines() -> Progress:
+    began: dict[str, float] = {}
+    said: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        now = time.monotonic()
+        start = began.setdefault(what, now)
+        if now - said.get(what, start) >= LINE_SECONDS or (what in said and done == total):
+            said[what] = now
+            left = (now - start) / max(done, 1) * (total - done)
+            typer.echo(f"{what}: {done} of {total}, {left:.0f} s left  {_figures(figures or {})}".rstrip(), err=True)
+
+    return tell
 
 
 def _figures(figures: Mapping[str, float]) -> str:

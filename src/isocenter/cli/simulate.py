@@ -1,4 +1,4 @@
-"""isocenter simulate"""
+"""The verb `simulate` on the command line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A trained model and its folder.
 
 On disk: ``model.safetensors`` (weights), ``plan.yaml``, ``card.md``, whatever the fit left (``splits.json``,
-``metrics.json``), and ``manifest.json`` with the SHA-256 of each file and the provenance. Nothing is pickled.
+``metrics.json``), and ``manifest.json`` with the SHA-256 of each file and of itself, and the provenance. Nothing is
+pickled.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Model:
     @property
     def provenance(self) -> Provenance:
         """Name, version and digest that every result of this model carries."""
-        digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
+        digest = self.manifest.get("digest") or _digest(self.manifest)
         settings = {"overlap": str(self.plan.inference.overlap), "precision": self.plan.inference.precision}
         return Provenance(self.plan.name, isocenter.__version__, digest, settings)
 
@@ -78,9 +79,12 @@ class Model:
         if self.calibration is not None:
             files["calibration.json"] = json.dumps({"temperature": self.calibration.temperature}).encode()
         files |= {name: text.encode() for name, text in (extra or {}).items()}
-        known = {k: v for k, v in self.manifest.items() if k != "files"}
+        known = {k: v for k, v in self.manifest.items() if k not in ("files", "digest")}
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-        manifest = {"format": MODEL_FORMAT, "isocenter": isocenter.__version__, **known, "files": hashes}
+        manifest: dict[str, Any] = {
+            "format": MODEL_FORMAT, "isocenter": isocenter.__version__, **known, "files": hashes
+        }  # fmt: skip
+        manifest["digest"] = _digest(manifest)
         with atomic_folder(Path(folder), overwrite=overwrite) as aside:
             for name, data in files.items():
                 (aside / name).write_bytes(data)
@@ -127,6 +131,12 @@ class Model:
         return _checked(Path(folder), name, digest).decode() if digest else None
 
 
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own digest."""
+    rest = {k: v for k, v in manifest.items() if k != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _read_manifest(place: Path) -> dict[str, Any]:
     if not place.is_dir():
         raise ModelIntegrityError(f"model {place}: no such folder; `isocenter fit` makes one")
@@ -144,6 +154,10 @@ def _read_manifest(place: Path) -> dict[str, Any]:
         found = manifest.get("format")
         raise ModelIntegrityError(
             f"model {place}: format {found!r}, this version reads {MODEL_FORMAT}; update isocenter"
+        )
+    if manifest.get("digest") != _digest(manifest):
+        raise ModelIntegrityError(
+            f"model {place}: {MANIFEST} was changed or damaged; take the folder from its source again"
         )
     return manifest
 

@@ -80,7 +80,8 @@ class Pipeline:
         check_values(volume.array, f"case {case.id}: image {needed.name!r}")
         if len(volume.array) != needed.channels:
             raise DatasetError(
-                f"case {case.id}: image {needed.name!r} has {len(volume.array)} channels, the model needs {needed.channels}"
+                f"case {case.id}: image {needed.name!r} has {len(volume.array)} channels,"
+                f" the model needs {needed.channels}"
             )
         working = to_working(volume, grid, self.plan.preprocess)
         scheme = self.plan.preprocess.intensity.get(needed.name, IntensitySpec())

@@ -32,6 +32,7 @@ from isocenter.planner.geometry import (
     choose_spacing,
     choose_topology,
 )
+from isocenter.tasks import build_task
 
 __all__ = ["plan_by_rules"]
 
@@ -50,6 +51,9 @@ def plan_by_rules(
         inputs: Images that the network reads.
         reference: The one whose grid the result is given on.
         name: Of the model to be.
+
+    Raises:
+        PlanError: No such task, or a specification that it cannot work with.
     """
     reasons: dict[str, str] = {}
     orientation, reasons["preprocess.orientation"] = choose_orientation(found)
@@ -58,13 +62,13 @@ def plan_by_rules(
     working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, dimensions)
     actual = np.where(np.asarray(working) == 0, spacing, working)
     shape = np.maximum(1, np.round(size_mm / actual)).astype(np.int64)
-    whole = task.name == "classification"
+    whole = all(head.kind == "global" for head in build_task(task, reference).heads().values())
     if whole:
         actual, working, shape = _coarse_enough(actual, working, size_mm, dimensions, reasons)
         patch = tuple(int(np.ceil(n / 8) * 8) if n >= 8 else int(n) for n in shape)
         patch = (1, *patch[1:]) if dimensions == 2 and shape[0] == 1 else patch
         dimensions = 3 if patch[0] > 1 else dimensions
-        reasons["training.patch"] = "the whole median case: a class belongs to all of it"
+        reasons["training.patch"] = "the whole median case: the answer belongs to all of it"
     else:
         patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
     training = _training(task, dimensions, patch, reasons)

@@ -30,7 +30,8 @@ def demo(
     """Simulate, plan, fit, evaluate on unseen studies, predict one of them.
 
     Args:
-        out: Folder: ``studies/``, ``plan.yaml``, ``model/``, ``metrics.json``, ``result/``. Appears whole or not at all.
+        out: Folder that appears whole or not at all: ``studies/``, ``plan.yaml``, ``model/``, ``metrics.json``,
+            ``result/``.
         cases: Simulated studies; a quarter is never trained on.
         steps: Training steps.
         seed: Of patients and fit.

@@ -59,6 +59,8 @@ def evaluate(
     """
     from isocenter.inference import Engine
 
+    if out is not None and Path(out).is_dir():
+        raise ConfigError(f"{out}: is a folder, the figures are to be written there; give a file name")
     chosen = model if isinstance(model, TrainedModel) else load(model)
     whole = open_dataset(dataset, splits=splits, progress=progress)
     part = _part(whole, chosen, split)

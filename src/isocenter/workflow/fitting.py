@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, map_threads
-from isocenter.errors import DatasetError, IsocenterError
+from isocenter.errors import ConfigError, DatasetError, IsocenterError
 from isocenter.io.files import check_folder_target
 from isocenter.pipeline import Pipeline, Sample
 from isocenter.plan import Plan, set_values
@@ -20,6 +20,9 @@ from isocenter.workflow.cards import model_card
 from isocenter.workflow.evaluating import score
 from isocenter.workflow.model import TrainedModel
 from isocenter.workflow.planning import PlanOptions, Progress, open_dataset, split_dataset, study
+
+if TYPE_CHECKING:
+    from isocenter.training import TrainingRun
 
 __all__ = ["fit"]
 
@@ -52,7 +55,7 @@ def fit(
         overwrite: Replace an existing model folder.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         progress: Told how far it is, after every training step too.
-        options: See `PlanOptions`; of these only ``settings`` are applied to a given plan.
+        options: See `PlanOptions`. Of these only ``settings`` change a given plan; the others must not contradict it.
 
     Returns:
         The model, as `load` would give it.
@@ -60,8 +63,6 @@ def fit(
     Raises:
         IsocenterError: Anything that a user can mend, named.
     """
-    from isocenter.training import train
-
     folder = Path(out)
     check_folder_target(folder, overwrite=overwrite)
     began = time.perf_counter()
@@ -71,8 +72,10 @@ def fit(
         studied = study(whole, name=folder.name, progress=progress, **options)
         whole, plan, problems = studied.dataset, studied.plan, studied.problems
     else:
+        _refuse_contradiction(plan, options)
         plan = set_values(plan, options.get("settings", ()))
     pipeline = Pipeline(plan)
+    _refuse_unfit_parts(pipeline)
     samples, lost = _prepare(whole.split("train"), pipeline, progress, "preparing training cases")
     held, lost_held = (
         _prepare(whole.split("val"), pipeline, progress, "preparing validation cases")
@@ -83,24 +86,69 @@ def fit(
     if not samples:
         raise DatasetError(f"dataset {whole.name}: no training case can be used; the first: {problems[0]}")
     prepared = time.perf_counter()
-    work = folder.with_name(f"{folder.name}.fit")
-    work.mkdir(parents=True, exist_ok=True)
-    run = train(
-        plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device, progress=_live(progress),
-        validate=(lambda network: score(pipeline, network, held)) if held else None,
-    )  # fmt: skip
+    run = _train(pipeline, samples, held, folder, resume=resume, device=device, progress=progress)
     facts = {
         "seconds_prepare": round(prepared - began, 1),
         "seconds_train": round(run.seconds, 1),
-        "cases": {"train": len(samples), "val": len(held)},
+        "cases": {"train": len(samples), "val": len(held), "left_out": len({p.case for p in problems if not p.kept})},
         "left_out": [str(p) for p in problems],
         "history": run.history,
     }
     model = TrainedModel(plan, run.network, manifest={"trained_on": facts["cases"], "dataset": whole.name})
     _save(model, folder, whole, facts, overwrite)
-    shutil.move(str(work / "tensorboard"), str(folder / "tensorboard"))
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.move(str(_work(folder) / "tensorboard"), str(folder / "tensorboard"))
+    shutil.rmtree(_work(folder), ignore_errors=True)
     return model
+
+
+def _work(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.fit")
+
+
+def _train(
+    pipeline: Pipeline, samples: list[Sample], held: list[Sample], folder: Path, *, resume: bool, device: str,
+    progress: Progress | None,
+) -> TrainingRun:  # fmt: skip
+    from isocenter.training import CHECKPOINT, train
+
+    work = _work(folder)
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        return train(
+            pipeline.plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device,
+            progress=_live(progress), validate=(lambda network: score(pipeline, network, held)) if held else None,
+        )  # fmt: skip
+    except BaseException:
+        if not (work / CHECKPOINT).exists():  # nothing to go on from
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _refuse_contradiction(plan: Plan, options: PlanOptions) -> None:
+    stated: dict[str, tuple[object, object]] = {
+        "task": (options.get("task"), plan.task.name),
+        "target": (options.get("target"), plan.task.target),
+        "annotation": (options.get("annotation"), plan.task.annotation),
+        "images": (tuple(options.get("images", ())), tuple(i.name for i in plan.inputs)),
+        "structures": (tuple(options.get("structures", ())), tuple(s.name for s in plan.task.structures)),
+    }
+    for name, (asked, planned) in stated.items():
+        if asked and asked != planned:
+            raise ConfigError(
+                f"{name} {asked!r} is asked for, the plan says {planned!r}; make a new plan, or leave it out"
+            )
+
+
+def _refuse_unfit_parts(pipeline: Pipeline) -> None:
+    """Build what the plan names once, so that a wrong name or option is refused before cases are prepared."""
+    import torch
+
+    from isocenter.networks import build_network
+    from isocenter.training import build_strategy
+
+    build_strategy(pipeline.plan, pipeline.task)
+    with torch.random.fork_rng(devices=[]):
+        build_network(pipeline.plan.network, pipeline.plan.inputs, pipeline.task.heads())
 
 
 def _save(model: TrainedModel, folder: Path, dataset: CaseDataset, facts: Mapping[str, Any], overwrite: bool) -> None:

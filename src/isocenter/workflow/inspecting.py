@@ -202,8 +202,15 @@ def _counted(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
 
 def _scanners(dataset: CaseDataset) -> dict[str, int]:
     """Cases by everything that names a scanner: the attributes that end in manufacturer, vendor, scanner or model."""
-    names = [" ".join(v for k, v in case.attributes.items() if k.endswith(_SCANNER)) for case in dataset]
+    names = [_scanner([v for k, v in case.attributes.items() if k.endswith(_SCANNER)]) for case in dataset]
     return dict(Counter(name for name in names if name).most_common())
+
+
+def _scanner(names: Sequence[str]) -> str:
+    """The names joined, without those that another one holds already."""
+    once = list(dict.fromkeys(names))
+    joined = " ".join(n for n in once if not any(n != o and n in o for o in once))
+    return joined
 
 
 def _structures(dataset: CaseDataset, reports: Mapping[str, CaseReport]) -> tuple[StructureSummary, ...]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
 from isocenter.errors import ConfigError, DatasetError, PlanError, SplitError
 from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
-from isocenter.planner import fingerprint, plan_by_rules
+from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
 from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
+from isocenter.tasks import tasks
 
 __all__ = ["PlanOptions", "Progress", "Studied", "open_dataset", "plan", "split_dataset", "study"]
 
@@ -32,6 +33,7 @@ class PlanOptions(TypedDict, total=False):
     Attributes:
         task: ``"segmentation"`` (default), ``"detection"``, ``"classification"``, or a registered one.
         target: Question of a classification, where the dataset answers several.
+        structures: Kinds of objects of a detection; all that the dataset declares, where empty.
         images: Images that the network reads, the reference first; all that every case has, where empty.
         annotation: Set of annotations that is the truth, ``"main"`` by default.
         settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
@@ -39,6 +41,7 @@ class PlanOptions(TypedDict, total=False):
 
     task: str
     target: str | None
+    structures: Sequence[str]
     images: Sequence[str]
     annotation: str
     settings: Iterable[str] | Mapping[str, Any]
@@ -74,7 +77,7 @@ def plan(
         splits: See `Dataset.read`.
         name: Of the model to be; the dataset's by default.
         progress: Told how far it is.
-        options: ``task``, ``target``, ``images``, ``annotation``, ``settings``; see `PlanOptions`.
+        options: See `PlanOptions`.
 
     Raises:
         DatasetError: The dataset, or every case of it, cannot be used.
@@ -94,15 +97,17 @@ def study(
     """Look at the training part of a dataset with splits, decide, and name what cannot be used."""
     train = dataset.split("train")
     annotation = options.get("annotation", "main")
-    spec = _task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
+    whole = _task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
+    spec = _only(whole, options.get("structures", ()))
     usable, lost = _annotated(train, spec)
     inputs = _inputs(usable, options.get("images", ()))
     reference = inputs[0].name
-    schema = spec.schema_ if spec.structures else None
+    schema = whole.schema_ if whole.structures else None
     found = fingerprint(
         usable, reference=reference, annotation=annotation, schema=schema,
         progress=(lambda done, total: progress("looking at cases", done, total)) if progress else None,
     )  # fmt: skip
+    found = _seen_for(found, spec)
     problems = (*dataset.problems, *lost, *found.problems)
     for problem in (*lost, *found.problems):
         log.warning("left out: %s", problem)
@@ -192,15 +197,43 @@ def _inputs(dataset: CaseDataset, wanted: Sequence[str]) -> tuple[InputSpec, ...
 
 
 def _task_spec(dataset: CaseDataset, task: str, target: str | None, annotation: str) -> TaskSpec:
+    _ = tasks[task]  # an unknown one is refused before anything is read
     if task == "classification":
         return _class_spec(dataset, target)
     schema = _schema(dataset, task, annotation)
-    if schema is None:
+    if schema is None and _kinds(task):
         raise DatasetError(f"dataset {dataset.name}: has no structures in set {annotation!r}; {task} learns from them")
+    if schema is None:
+        return TaskSpec(name=task, annotation=annotation, target=target)
     return TaskSpec(
-        name=task, annotation=annotation, structures=TaskSpec.structures_of(schema),
+        name=task, annotation=annotation, target=target, structures=TaskSpec.structures_of(schema),
         exclusive=schema.exclusive, ignore=schema.ignore,
     )  # fmt: skip
+
+
+def _only(spec: TaskSpec, names: Sequence[str]) -> TaskSpec:
+    """The chosen kinds of objects; a segmentation has to tell every declared structure from the others."""
+    if not names:
+        return spec
+    if spec.name == "segmentation":
+        raise ConfigError(f"structure {names[0]!r}: a segmentation learns every structure that the dataset declares")
+    known = [s.name for s in spec.structures]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"structure {name!r}: the dataset has {', '.join(known) or 'none'}")
+    kept = tuple(s for s in spec.structures if s.name in names)
+    alone = tuple(s if s.mirror in names else s.model_copy(update={"mirror": None}) for s in kept)
+    return spec.model_copy(update={"structures": alone})
+
+
+def _seen_for(found: Fingerprint, spec: TaskSpec) -> Fingerprint:
+    """Thickness of what is learned alone."""
+    names = {s.name for s in spec.structures}
+    cases = {
+        i: replace(c, thickness_mm={n: t for n, t in c.thickness_mm.items() if n in names})
+        for i, c in found.cases.items()
+    }
+    return replace(found, cases=cases)
 
 
 def _schema(dataset: CaseDataset, task: str, annotation: str) -> LabelSchema | None:
@@ -226,6 +259,10 @@ def _class_spec(dataset: CaseDataset, target: str | None) -> TaskSpec:
     if name not in questions:
         raise PlanError(f"no class {name!r} in the dataset; it has {', '.join(questions)}")
     label = questions[name]
+    if label.exclusive and len(label.classes) < 2:
+        raise DatasetError(
+            f"dataset {dataset.name}: every case answers {name!r} with {label.classes[0]!r}; there is nothing to learn"
+        )
     return TaskSpec(
         name="classification", target=name, annotation=name, classes=label.classes, exclusive=label.exclusive
     )

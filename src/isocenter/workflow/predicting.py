@@ -64,9 +64,7 @@ class Result:
         Raises:
             ConfigError: A format that does not exist, or that this result cannot be written in.
         """
-        unknown = [f for f in formats if f not in FORMATS]
-        if unknown:
-            raise ConfigError(f"format {unknown[0]!r} is not known; there are {', '.join(FORMATS)}")
+        _refuse_unknown(formats)
         chosen = list(formats) or [f for f in FORMATS if _fits(self, f)]
         unfit = [f for f in chosen if not _fits(self, f)]
         if unfit:
@@ -107,6 +105,7 @@ def predict(
     from isocenter.io.files import check_folder_target
     from isocenter.workflow.model import TrainedModel, load
 
+    _refuse_unknown(formats)
     if out is not None:
         check_folder_target(out, overwrite=overwrite)
     chosen = model if isinstance(model, TrainedModel) else load(model)
@@ -114,6 +113,12 @@ def predict(
     if out is not None:
         result.save(out, formats, overwrite=overwrite)
     return result
+
+
+def _refuse_unknown(formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"format {name!r} is not known; there are {', '.join(FORMATS)}")
 
 
 def _labels(result: Result) -> LabelMap | Masks | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from isocenter.data import Dataset
-from isocenter.errors import ConfigError, DatasetError, SeriesError
+from isocenter.errors import ConfigError, DatasetError, IsocenterError, SeriesError
 from isocenter.io.dicom import Series, find_series
 from isocenter.io.refs import nifti_ref, series_ref
 from isocenter.plan import InputSpec, Plan
@@ -83,6 +83,8 @@ def _from_folder(path: Path, plan: Plan) -> Case:
     if not any(path.iterdir()):
         raise DatasetError(f"{path}: the folder is empty; give a DICOM folder")
     found = [s for s in find_series(path) if s.modality in IMAGE_MODALITIES]
+    if not found and _is_case(path):
+        return _of_dataset(path, plan)
     if not found:
         raise DatasetError(f"{path}: holds no DICOM images; give a DICOM folder, name=file.nii.gz, or <dataset>/<case>")
     studies = {s.study_uid for s in found}
@@ -112,6 +114,14 @@ def _choose(fitting: Sequence[Series], needed: InputSpec, path: Path) -> list[Se
         f"{path}: {len(fitting)} {needed.modality} series could be image {needed.name!r}: {listed};"
         " give the folder of the one that is meant"
     )
+
+
+def _is_case(path: Path) -> bool:
+    """A folder without DICOM files may be a case of the dataset above it, in a layout that has a folder for each."""
+    try:
+        return path.name in Dataset.read(path.parent)
+    except IsocenterError:
+        return False
 
 
 def _of_dataset(path: Path, plan: Plan) -> Case:
