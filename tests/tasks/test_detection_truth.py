@@ -123,6 +123,13 @@ def test_boxes_under_rotation_come_from_the_moved_masks(angle):
         assert ((loose[:, 3:] - loose[:, :3]).prod(1) > (moved[:, 3:] - moved[:, :3]).prod(1)).all()
 
 
+def test_objects_that_are_only_smaller_stay():
+    shrink = SpatialMap(np.diag([2.0, 2.0, 2.0, 1.0]), (8, 12, 16))
+    for annotation in (boxes(), label_map(filled(), GRID, SCHEMA)):
+        moved = detection().warp(encode(annotation), shrink)["boxes"].numpy()
+        assert moved == pytest.approx(CORNERS / 2, abs=0.5)
+
+
 def test_mirroring_swaps_left_and_right():
     flip = np.diag([1.0, 1.0, -1.0, 1.0])
     flip[2, 3] = GRID.shape[2] - 1

@@ -192,6 +192,16 @@ def test_beyond_the_image_nothing_is_annotated():
     assert torch.equal(patch[:, :, 2:, 3:], targets["labels"][:, :, :4, :5])
 
 
+def test_structures_that_a_batch_lacks_have_no_part_in_dice():
+    labels = torch.zeros(1, 1, 2, 4, 4, dtype=torch.uint8)
+    labels[..., 1:] = 1
+    logits = torch.randn(1, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    share = logits.softmax(1)[:, 1]
+    terms = segmentation(LabelSchema.of({"a": 1, "b": 2}), levels=1).loss({"segmentation": logits}, {"labels": labels})
+    dice = 2 * share[labels[:, 0] == 1].sum() / (share.sum() + (labels == 1).sum())
+    assert float(terms["dice"]) == pytest.approx(1 - float(dice), rel=1e-5)
+
+
 def test_sites_lie_in_their_structure():
     task = segmentation(SIDES)
     array = drawn([0, 3, 4])
@@ -209,6 +219,8 @@ def test_perfect_outputs_come_back_as_the_truth(schema):
     case = case_of(array, schema)
     labels = task.encode(case, {"ct": GRID})["labels"]
     logits = logits_for(task, labels[None])[0]
+    # what is said of unannotated voxels is not judged
+    logits[-1] = torch.where(torch.from_numpy(array == 9), 99.0, logits[-1])
     slabs = (Slab(z, {"segmentation": logits[:, z : z + 1]}) for z in range(GRID.shape[0]))
     decoded = task.decode(slabs, Placement(GRID, GRID))
     measures = task.measure(Prediction(case, decoded.annotations), case)
