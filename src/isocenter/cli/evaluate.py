@@ -79,4 +79,4 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
     if value is None:
         return "-"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return f"{text} ({interval[0]:.3f} to {interval[1]:.3f})" if interval else text
+    return f"{text} ({interval[0]:.2f}-{interval[1]:.2f})" if interval else text

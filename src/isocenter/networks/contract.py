@@ -34,7 +34,8 @@ class HeadSpec:
     Attributes:
         kind: ``"dense"`` (the grid of the input), ``"strided"`` (coarser by ``stride``), ``"global"`` (one vector).
         channels: Of the output.
-        levels: Resolutions that are supervised in training, the finest included (``"dense"`` only).
+        levels: Resolutions that are supervised in training, the finest included (``"dense"`` only); a network that
+            has fewer gives fewer.
         stride: Of ``"strided"``: input voxels an output voxel, per in-plane axis; along slices the network's own.
         bias: First value of the output's bias; rare classes start better from a low one.
     """

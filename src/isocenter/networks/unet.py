@@ -186,7 +186,7 @@ def _head(head: HeadSpec, width: Sequence[int], dimensions: int, stem: Sequence[
     parts.level = level
     one = [1] * dimensions
     blocks = int(torch.tensor(tuple(stem)).prod())
-    for k in range(head.levels if head.kind == "dense" else 1):
+    for k in range(min(head.levels, len(width)) if head.kind == "dense" else 1):
         fold = blocks if head.kind == "dense" and k == 0 else 1
         conv: Any = convolution(dimensions, width[level + k], head.channels * fold, one)
         nn.init.constant_(conv.bias, head.bias)
