@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isocenter.errors import GeometryError
+from isocenter.volume.orientation import axes_between, name_directions, worst_angle_deg
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ __all__ = ["Affine", "Grid", "Points"]
 
 Affine = NDArray[np.float64]
 Points = NDArray[np.float64]
-
-_LETTERS = (("R", "L"), ("A", "P"), ("I", "S"))  # negative and positive end of the LPS axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +63,7 @@ class Grid:
             raise GeometryError(
                 f"grid affine is singular: {affine[:3, :3].tolist()}; an axis has no length or is doubled"
             )
+        affine = affine + 0.0  # -0.0, which flips leave behind, equals 0.0 but hashes otherwise
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
@@ -132,21 +132,12 @@ class Grid:
         Letters as in DICOM: L(eft) or R(ight), P(osterior) or A(nterior), S(uperior) or I(nferior). For oblique
         grids the assignment that maximises the summed cosines is taken, so that no letter pair appears twice.
         """
-        from itertools import permutations
-
-        cosines = self.directions
-        best = max(permutations(range(3)), key=lambda p: sum(abs(cosines[p[a], a]) for a in range(3)))
-        return "".join(_LETTERS[world][int(cosines[world, axis] > 0)] for axis, world in enumerate(best))
+        return name_directions(self.directions)
 
     @property
     def obliquity_deg(self) -> float:
         """Largest angle, in degrees, between an index axis and the patient axis that ``orientation`` names for it."""
-        cosines = self.directions
-        worst = 1.0
-        for axis, letter in enumerate(self.orientation):
-            world = next(w for w, pair in enumerate(_LETTERS) if letter in pair)
-            worst = min(worst, abs(float(cosines[world, axis])))
-        return float(np.degrees(np.arccos(min(worst, 1.0))))
+        return worst_angle_deg(self.directions)
 
     def to_world(self, index: Sequence[float] | Sequence[Sequence[float]] | Points) -> Points:
         """LPS millimetres of (fractional) indices, shape ``(..., 3)`` in and out."""
@@ -157,12 +148,11 @@ class Grid:
         """Fractional ``(slice, row, column)`` indices of LPS positions, shape ``(..., 3)`` in and out."""
         points = np.asarray(world_mm, dtype=np.float64) - self.affine[:3, 3]
         index = np.linalg.solve(self.affine[:3, :3], points.reshape(-1, 3).T).T
-        return np.asarray(index.reshape(points.shape))
+        return np.asarray(index.reshape(points.shape), dtype=np.float64)
 
     def index_map_to(self, other: Grid) -> Affine:
         """4x4 matrix from an index of this grid to the fractional index of the same place in ``other``."""
-        matrix: Affine = np.linalg.solve(other.affine, self.affine)
-        return matrix
+        return np.asarray(np.linalg.solve(other.affine, self.affine), dtype=np.float64)
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Grid:
         """Part from index ``start`` (in) to ``stop`` (out); negative starts and large stops pad.
@@ -181,7 +171,17 @@ class Grid:
         return self.crop([-b for b in before], [n + a for n, a in zip(self.shape, after, strict=True)])
 
     def flip(self, axes: Sequence[int]) -> Grid:
-        """The same places with the index along ``axes`` (0 slice, 1 row, 2 column) running the other way."""
+        """The same places with the index along ``axes`` (0 slice, 1 row, 2 column) running the other way.
+
+        Raises:
+            GeometryError: ``axes`` are not different numbers out of 0, 1, 2.
+
+        Example:
+            >>> Grid.regular((2, 3, 4), spacing_mm=(5, 1, 1)).flip([0]).to_world([0, 0, 0]).tolist()
+            [0.0, 0.0, 5.0]
+        """
+        if len(set(axes)) != len(axes) or not set(axes) <= {0, 1, 2}:
+            raise GeometryError(f"axes {tuple(axes)} to flip must be different numbers out of (0, 1, 2)")
         affine = self.affine.copy()
         for axis in axes:
             affine[:3, 3] += affine[:3, axis] * (self.shape[axis] - 1)
@@ -203,15 +203,7 @@ class Grid:
         Raises:
             GeometryError: ``orientation`` does not name each of L/R, P/A, S/I once.
         """
-        worlds = [next((w for w, pair in enumerate(_LETTERS) if c in pair), -1) for c in orientation.upper()]
-        if sorted(worlds) != [0, 1, 2]:
-            raise GeometryError(
-                f"orientation {orientation!r} must name one of L/R, one of P/A and one of S/I, as 'SPL'"
-            )
-        own = [next(w for w, pair in enumerate(_LETTERS) if c in pair) for c in self.orientation]
-        a, b, c = (own.index(world) for world in worlds)
-        flips = tuple(i for i, axis in enumerate((a, b, c)) if self.orientation[axis] != orientation.upper()[i])
-        return (a, b, c), flips
+        return axes_between(self.orientation, orientation)
 
     def reorient(self, orientation: str) -> Grid:
         """The same places with index axes nearest to the patient directions of ``orientation``, e.g. ``"SPL"``."""
@@ -225,7 +217,8 @@ class Grid:
             >>> Grid.regular((10, 10, 10), spacing_mm=(1, 1, 1)).respaced((2, 1, 1)).shape
             (5, 10, 10)
         """
-        factors = np.asarray(spacing_mm, dtype=np.float64) / np.asarray(self.spacing_mm)
+        wanted = np.asarray(spacing_mm, dtype=np.float64)
+        factors = wanted / np.asarray(self.spacing_mm) if wanted.shape == (3,) else np.zeros(3)
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise GeometryError(f"spacing {tuple(spacing_mm)} mm must be three positive numbers")
         shape = np.maximum(1, np.round(np.asarray(self.shape) / factors)).astype(int)

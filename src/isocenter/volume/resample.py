@@ -3,7 +3,8 @@
 One door, `resample_array`, so that a faster kernel can take the place of scipy behind it. When an axis shrinks, the
 source is first smoothed along it (Gaussian of the width that turns one sampling kernel into the other), because
 voxels of a coarser image are averages, not samples. Thick-slice images (one axis at least three times as coarse as
-the others) get linear interpolation along the thick axis even where cubic was asked for: cubic overshoots there.
+the others) get linear interpolation along the thick axis even where cubic was asked for: cubic overshoots there. Where
+the two grids are turned against each other the axes cannot be treated apart, and such images get linear throughout.
 """
 
 from __future__ import annotations
@@ -174,52 +175,62 @@ def resample_labels(encoded: NDArray[np.uint8], source: Grid, target: Grid, *, i
         encoded: ``(1, ...)`` numbers 0..K of exclusive structures, or ``(structure, ...)`` of 0 and 1.
         source: Grid of ``encoded``.
         target: Grid wanted.
-        ignore: Value that marks unannotated voxels; taken by nearest neighbour.
+        ignore: Value that marks unannotated voxels; taken by nearest neighbour, and by what lies outside ``source``.
 
     Returns:
         The same channels on ``target``.
+
+    Example:
+        >>> row = Grid.regular((1, 1, 8), spacing_mm=(1, 1, 1))
+        >>> resample_labels(np.array([[[[0, 0, 0, 2, 2, 2, 1, 1]]]], np.uint8), row, row.respaced((1, 1, 2))).tolist()
+        [[[[0, 2, 2, 1]]]]
     """
     if source == target:
         return encoded
     matrix = target.index_map_to(source)
     plain = np.round(matrix)
     if np.allclose(matrix, plain, atol=1e-6) and np.allclose(np.abs(plain[:3, :3]).sum(0), 1):
-        return np.asarray(resample_array(encoded, plain, target.shape, interpolation="nearest"), dtype=np.uint8)
+        exact = resample_array(encoded, plain, target.shape, interpolation="nearest", fill=ignore)
+        return np.asarray(exact, dtype=np.uint8)
     out = np.zeros((len(encoded), *target.shape), np.uint8)
     for channel, labels in enumerate(encoded):
         left = np.ones(target.shape, np.float32)  # share of the background
         best = np.zeros(target.shape, np.float32)
-        for value in (int(v) for v in np.unique(labels) if v not in (0, ignore)):
-            box = _target_box(labels == value, matrix, target.shape)
-            here = np.eye(4)
-            here[:3, 3] = [b.start for b in box]
-            share = resample_array(
-                (labels == value)[None].astype(np.float32), matrix @ here, _shape_of(box), interpolation="linear"
-            )[0]
+        for value in (int(v) for v in np.unique(labels) if v != 0):
+            box, share = _share(labels == value, matrix, target.shape)
+            left[box] -= share
+            if value == ignore:  # takes no part in the vote
+                continue
             wins = share > best[box]
             out[channel][box][wins] = value
             best[box][wins] = share[wins]
-            left[box] -= share
         out[channel][left > best] = 0
         if (labels == ignore).any():
             lost = resample_array(
                 (labels == ignore)[None].astype(np.uint8), matrix, target.shape, interpolation="nearest"
             )
             out[channel][lost[0] > 0] = ignore
+    _fill_outside(out, matrix, source.shape, ignore)
     return out
 
 
-def _shape_of(box: tuple[slice, ...]) -> tuple[int, int, int]:
-    z, y, x = (s.stop - s.start for s in box)
-    return z, y, x
+def _share(
+    mask: NDArray[np.bool_], matrix: Affine, shape: tuple[int, int, int]
+) -> tuple[tuple[slice, slice, slice], NDArray[np.float32]]:
+    """Interpolated share of a mask in the voxels of the output that it can reach, and where they are."""
+    box = _target_box(mask, matrix, shape)
+    here = np.eye(4)
+    here[:3, 3] = [b.start for b in box]
+    z, y, x = (b.stop - b.start for b in box)
+    return box, resample_array(mask[None].astype(np.float32), matrix @ here, (z, y, x), interpolation="linear")[0]
 
 
 def _target_box(mask: NDArray[np.bool_], matrix: Affine, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
     """Part of the output that a mask of the input can reach."""
     ends = []
-    for axis in range(3):
+    for axis, reach in enumerate(np.ceil(_shrink_factors(matrix)).astype(int) + 1):  # of kernel and smoothing
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        ends.append((int(hit[0]) - 2, int(hit[-1]) + 2))
+        ends.append((int(hit[0] - reach), int(hit[-1] + reach)))
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), -1).reshape(-1, 3)
     places = np.linalg.solve(matrix[:3, :3], (corners - matrix[:3, 3]).T).T
     low = np.clip(np.floor(places.min(0)).astype(int), 0, np.asarray(shape) - 1)

@@ -72,12 +72,14 @@ class Volume:
 
     def flip(self, axes: Sequence[int]) -> Volume:
         """The same image with the index along ``axes`` (0 slice, 1 row, 2 column) running the other way."""
+        grid = self.grid.flip(axes)
         array = np.flip(self.array, tuple(axis + 1 for axis in axes)) if len(axes) else self.array
-        return Volume(array, self.grid.flip(axes), self.unit)
+        return Volume(array, grid, self.unit)
 
     def permute(self, order: Sequence[int]) -> Volume:
         """The same image with index axes in a new order; ``order[i]`` is the old axis that becomes axis ``i``."""
-        return Volume(self.array.transpose(0, *[axis + 1 for axis in order]), self.grid.permute(order), self.unit)
+        grid = self.grid.permute(order)
+        return Volume(self.array.transpose(0, *[axis + 1 for axis in order]), grid, self.unit)
 
     def reorient(self, orientation: str) -> Volume:
         """The same image with index axes nearest to the patient directions of ``orientation``, e.g. ``"SPL"``."""
