@@ -74,7 +74,14 @@ class Case:
     priors: tuple[str, ...] = ()
 
     def find(self, kind: type[A], *, name: str = "main", image: str | None = None) -> A | None:
-        """First annotation of a kind and name, preferring the one on ``image``; ``None`` where there is none."""
+        """First annotation of a kind and name, preferring the one on ``image``; ``None`` where there is none.
+
+        Example:
+            >>> from isocenter.records import Scalar
+            >>> case = Case("a", "p", {}, (Scalar(value=1.0, image="mr"), Scalar(value=2.0, image="ct")))
+            >>> case.find(Scalar).value, case.find(Scalar, image="ct").value, case.find(Scalar, name="second")
+            (1.0, 2.0, None)
+        """
         found = [a for a in self.annotations if isinstance(a, kind) and a.name == name]
         exact = [a for a in found if a.image == image]
         return next(iter(exact or found), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from isocenter.errors import LabelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -90,11 +91,18 @@ class LabelSchema:
         values = [v for s in self.structures for v in s.values]
         if self.exclusive and len(set(values)) != len(values):
             raise LabelError("two structures share a label value; declare the schema as exclusive=False (regions)")
+        if 0 in values:
+            name = next(s.name for s in self.structures if 0 in s.values)
+            raise LabelError(f"structure {name!r} has the value 0, which is the background; give it another")
         if self.ignore is not None and self.ignore in values:
             raise LabelError(f"ignore value {self.ignore} is also the value of a structure")
         for structure in self.structures:
             if structure.mirror is not None and structure.mirror not in names:
                 raise LabelError(f"mirror partner {structure.mirror!r} of {structure.name!r} is not in the schema")
+            if structure.mirror is not None and self[structure.mirror].mirror != structure.name:
+                raise LabelError(
+                    f"{structure.mirror!r} is the mirror partner of {structure.name!r}, but not the reverse"
+                )
 
     @staticmethod
     def of(
@@ -107,9 +115,9 @@ class LabelSchema:
         """
         found: dict[str, tuple[int, ...]] = {}
         for name, value in labels.items():
-            numbers = (int(value),) if isinstance(value, int) else tuple(int(v) for v in value)
-            if name.lower() == "ignore" and ignore is None:
-                ignore = numbers[0]
+            numbers = tuple(int(v) for v in value) if isinstance(value, Iterable) else (int(value),)
+            if name.lower() == "ignore":
+                ignore = numbers[0] if ignore is None else ignore
             elif name.lower() != "background" and numbers != (0,):
                 found[name] = numbers
         partners = {name: _mirror_name(name) for name in found}
@@ -144,10 +152,16 @@ class LabelSchema:
         """Position of each structure's left/right partner (its own where it has none)."""
         return tuple(self.names.index(s.mirror) if s.mirror else i for i, s in enumerate(self.structures))
 
-    def undeclared(self, label_map: NDArray[Any]) -> list[int]:
-        """Label values that occur in ``label_map`` and that the schema does not declare."""
-        found = {int(v) for v in np.unique(label_map)}
-        return sorted(found - self.values - {0} - ({self.ignore} if self.ignore is not None else set()))
+    def undeclared(self, label_map: NDArray[Any]) -> list[int | float]:
+        """Label values that occur in ``label_map`` and that the schema does not declare.
+
+        Example:
+            >>> LabelSchema.of({"liver": 1}, ignore=9).undeclared(np.array([0, 1, 4, 9, 1.5]))
+            [1.5, 4]
+        """
+        declared = {0, self.ignore, *self.values}
+        found = [v.item() for v in np.unique(label_map) if v.item() not in declared]
+        return [int(v) if float(v).is_integer() else v for v in found]
 
     def encode(self, label_map: NDArray[Any]) -> NDArray[np.uint8]:
         """Values of a label map as training targets.
@@ -177,7 +191,13 @@ class LabelSchema:
         return out
 
     def masks(self, encoded: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """One boolean mask a structure, ``(structure, ...)``, from what `encode` (or a decoder) gives."""
+        """One boolean mask a structure, ``(structure, ...)``, from what `encode` (or a decoder) gives.
+
+        Example:
+            >>> schema = LabelSchema.of({"whole": (1, 2), "core": 2})
+            >>> schema.masks(schema.encode(np.array([0, 1, 2]))).tolist()
+            [[False, True, True], [False, False, True]]
+        """
         if not self.exclusive:
             return np.asarray(encoded == 1)
         return np.stack([encoded[0] == k for k in range(1, len(self) + 1)])
