@@ -60,12 +60,16 @@ def _canonical(grid: Grid) -> str:
     return grid.orientation.translate(str.maketrans("RAI", "LPS"))
 
 
-def choose_dimensions(spacing: NDArray[np.float64], size_mm: NDArray[np.float64]) -> tuple[int, Reason]:
-    """2-D where slices are thick and few, else 3-D."""
+def choose_dimensions(
+    spacing: NDArray[np.float64], size_mm: NDArray[np.float64], *, objects: bool = False
+) -> tuple[int, Reason]:
+    """2-D where slices are thick and few, else 3-D; whole objects need 3-D wherever there are slices."""
     slices = round(float(size_mm[0] / spacing[0]))
     ratio = float(spacing[0] / min(spacing[1:]))
     if slices <= 3:
         return 2, f"images have {slices} slice(s)"
+    if objects:
+        return 3, f"{slices} slices: an object is found as a whole, not slice by slice"
     if ratio >= THICK and slices <= 32:
         return 2, f"slices are {ratio:.1f} times as thick as pixels and only {slices}: neighbours tell little"
     return 3, f"{slices} slices, {ratio:.1f} times as thick as pixels: neighbours tell much"
@@ -76,7 +80,7 @@ def choose_spacing(
 ) -> tuple[Spacing, Reason]:
     """Working spacing: the median, coarsened until a case fits the voxel budget, but not below what structures need."""
     if dimensions == 2:
-        z, y, x = (round(float(s), 4) for s in spacing)
+        y, x = (round(float(s), 4) for s in spacing[1:])
         return (0.0, y, x), f"median in the plane ({y:g} x {x:g} mm); slices stay where they are"
     target = spacing.astype(np.float64).copy()
     if target[0] / min(target[1:]) >= THICK:

@@ -58,7 +58,7 @@ def plan_by_rules(
     reasons: dict[str, str] = {}
     orientation, reasons["preprocess.orientation"] = choose_orientation(found)
     spacing, size_mm, extents = _in_order(found, orientation)
-    dimensions, reasons["network.dimensions"] = choose_dimensions(spacing, size_mm)
+    dimensions, reasons["network.dimensions"] = choose_dimensions(spacing, size_mm, objects=task.name == "detection")
     working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, dimensions)
     actual = np.where(np.asarray(working) == 0, spacing, working)
     shape = np.maximum(1, np.round(size_mm / actual)).astype(np.int64)
@@ -73,15 +73,13 @@ def plan_by_rules(
         patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
     training = _training(task, dimensions, patch, reasons)
     topology = choose_topology(np.asarray(patch), actual, dimensions)
-    reasons["network.options"] = "axes are halved while they are fine and long enough; " + (
-        "batch normalisation, since a step has many patches" if training.batch >= 8 else
-        "instance normalisation, since a step has few patches"
-    )  # fmt: skip
+    norm, why = _normalisation(task, training.batch)
+    reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
     options: dict[str, Any] = {
         "stem": topology.stem,
         "strides": topology.strides,
         "channels": topology.channels,
-        "norm": "batch" if training.batch >= 8 else "instance",
+        "norm": norm,
     }
     intensity = _intensity(found, inputs, reasons)
     reasons["inference.window"] = "the training patch" + (", each case as a whole" if whole else ", half overlapping")
@@ -97,6 +95,14 @@ def plan_by_rules(
         inference=InferenceSpec(window=patch, overlap=0.0 if whole else 0.5, batch=8 if dimensions == 2 else 1),  # type: ignore[arg-type]
         reasons=reasons,
     )
+
+
+def _normalisation(task: TaskSpec, batch: int) -> tuple[str, str]:
+    if batch >= 8:
+        return "batch", "batch normalisation, since a step has many patches"
+    if task.name == "detection":
+        return "batch", "batch normalisation, since one patch's own statistics depend on whether it holds an object"
+    return "instance", "instance normalisation, since a step has few patches"
 
 
 def _in_order(

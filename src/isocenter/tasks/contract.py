@@ -117,7 +117,11 @@ class Decoded:
 
 @runtime_checkable
 class Task(Protocol):
-    """One kind of decision."""
+    """One kind of decision.
+
+    A task whose objects have scores also has ``threshold``: results show the objects from this score on, while
+    measures see all of them.
+    """
 
     spec: TaskSpec
 

@@ -84,6 +84,11 @@ class Detection:
         self.schema: LabelSchema = spec.schema_
         self.options = read_options(DetectionOptions, spec)
 
+    @property
+    def threshold(self) -> float:
+        """Score from which a result shows an object."""
+        return self.options.threshold
+
     def heads(self) -> Mapping[str, HeadSpec]:
         """A peak map a class, low at first because objects are rare, and six numbers of the box."""
         stride = self.options.stride

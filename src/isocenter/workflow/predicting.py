@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +12,12 @@ import numpy as np
 
 from isocenter.errors import ConfigError
 from isocenter.io.files import atomic_folder, write_json
-from isocenter.records import Case, Finding, ImageRef, LabelMap, LabelSchema, Masks, Prediction
+from isocenter.records import Annotation, Boxes, Case, Finding, ImageRef, LabelMap, LabelSchema, Masks, Prediction
 from isocenter.volume import Volume
 from isocenter.workflow.studies import Study, find_study
 
 if TYPE_CHECKING:
+    from isocenter.tasks import Task
     from isocenter.workflow.model import TrainedModel
 
 __all__ = ["FORMATS", "Result", "predict"]
@@ -109,7 +110,8 @@ def predict(
     if out is not None:
         check_folder_target(out, overwrite=overwrite)
     chosen = model if isinstance(model, TrainedModel) else load(model)
-    result = Result(predict_case(chosen, find_study(study, chosen.plan), device=device, progress=progress))
+    found = predict_case(chosen, find_study(study, chosen.plan), device=device, progress=progress)
+    result = Result(_shown(found, chosen.pipeline.task))
     if out is not None:
         result.save(out, formats, overwrite=overwrite)
     return result
@@ -119,6 +121,26 @@ def _refuse_unknown(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise ConfigError(f"format {name!r} is not known; there are {', '.join(FORMATS)}")
+
+
+def _shown(prediction: Prediction, task: Task) -> Prediction:
+    """Without objects below the score that the task works at; evaluation takes them all, a person does not."""
+    threshold = getattr(task, "threshold", None)
+    if threshold is None:
+        return prediction
+
+    def kept(annotation: Annotation) -> Annotation:
+        if not isinstance(annotation, Boxes) or annotation.scores is None:
+            return annotation
+        sure = annotation.scores >= threshold
+        return replace(
+            annotation,
+            corners=annotation.corners[sure],
+            classes=annotation.classes[sure],
+            scores=annotation.scores[sure],
+        )
+
+    return replace(prediction, annotations=tuple(kept(a) for a in prediction.annotations))
 
 
 def _labels(result: Result) -> LabelMap | Masks | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def normalisation(name: str, dimensions: int, channels: int) -> nn.Module:
     if name == "instance":
         kind = nn.InstanceNorm3d if dimensions == 3 else nn.InstanceNorm2d
         return kind(channels, affine=True)
-    return nn.GroupNorm(min(8, channels), channels)
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 class ResidualBlock(nn.Module):
