@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["dump_plan", "parse_plan", "read_plan", "set_values", "write_plan"]
 
 
+# every kind of part once, for the names of its keys
+_EXAMPLE = Plan.model_validate(
+    {
+        "inputs": [{"name": "x"}],
+        "preprocess": {"reference": "x", "intensity": {"x": {}}},
+        "task": {"structures": [{"name": "y", "values": [1]}]},
+    }
+)
+
+
 def read_plan(path: str | os.PathLike[str]) -> Plan:
     """Plan from a YAML file.
 
@@ -30,6 +41,8 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise PlanError(f"plan {file}: cannot be read ({error.strerror}); `isocenter plan` writes one") from None
+    except UnicodeDecodeError:
+        raise PlanError(f"plan {file}: is not text; `isocenter plan` writes one") from None
     return parse_plan(text, where=str(file))
 
 
@@ -59,7 +72,8 @@ def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
         aside.write_text(dump_plan(plan), encoding="utf-8")
         aside.replace(file)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
         raise PlanError(f"plan {file}: cannot be written ({error.strerror})") from None
 
 
@@ -81,9 +95,12 @@ def set_values(plan: Plan, assignments: Iterable[str] | Mapping[str, Any]) -> Pl
     """
     pairs = assignments.items() if hasattr(assignments, "items") else [_split(text) for text in assignments]
     data = plan.model_dump(mode="json")
+    changed = []
     for key, value in pairs:
         _assign(data, plan, key, value)
-        data["reasons"][key] = "set by hand"
+        changed.append(key)
+    if isinstance(data["reasons"], dict):
+        data["reasons"] |= {key: "set by hand" for key in changed if key.split(".")[0] != "reasons"}
     return _validate(data, "plan")
 
 
@@ -115,8 +132,12 @@ def _keys(model: BaseModel, prefix: str = "") -> list[str]:
     for name in type(model).model_fields:
         value = getattr(model, name)
         keys.append(prefix + name)
-        if isinstance(value, BaseModel):
-            keys += _keys(value, f"{prefix}{name}.")
+        inner = {"": value} if isinstance(value, BaseModel) else value if isinstance(value, dict) else {}
+        if isinstance(value, tuple):
+            inner = {str(k): item for k, item in enumerate(value)}
+        for key, item in inner.items():
+            if isinstance(item, BaseModel):
+                keys += _keys(item, f"{prefix}{name}.{key}." if key else f"{prefix}{name}.")
     return keys
 
 
@@ -140,8 +161,7 @@ def _validate(data: dict[str, Any], where: str) -> Plan:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = Plan(inputs=({"name": "x"},), preprocess={"reference": "x"})  # type: ignore[arg-type]
-            raise _unknown(key, _keys(known), where) from None
+            raise _unknown(key, _keys(_EXAMPLE), where) from None
         message = first["msg"].removeprefix("Value error, ")
         found = "" if first["type"] in ("value_error", "missing") else f" (found {first['input']!r})"
         raise PlanError(f"{where}: {key + ': ' if key else ''}{message}{found}") from None

@@ -21,8 +21,8 @@ class Registry(Generic[T]):
     """Names and what they stand for.
 
     A plug-in outside the package registers itself with the decorator, or by an entry point of the group
-    ``isocenter.<kinds>`` (``isocenter.networks``, ``isocenter.strategies``) whose name is the plug-in's, so that a model
-    that needs it loads without an import by hand.
+    ``isocenter.<kinds>`` (``isocenter.networks``, ``isocenter.strategies``) whose name is the plug-in's, so that a
+    model that needs it loads without an import by hand.
 
     Args:
         kind: What is registered, in the singular: ``"network"``.
@@ -71,7 +71,12 @@ class Registry(Generic[T]):
         self._come_home()
         if name not in self._items:
             for point in entry_points(group=self.group, name=name):
-                self._items.setdefault(name, point.load())
+                try:
+                    self._items.setdefault(name, point.load())
+                except (ImportError, AttributeError) as error:
+                    raise PlanError(
+                        f"{self.kind} {name!r}: its plug-in {point.value} cannot be loaded ({error}); install it anew"
+                    ) from error
         if name not in self._items:
             near = difflib.get_close_matches(name, self.names(), n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -79,9 +84,10 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def _come_home(self) -> None:
+        # forgotten only after the import, so that other threads wait for it and a failed one is tried again
         if self.home is not None:
-            home, self.home = self.home, None
-            import_module(home)
+            import_module(self.home)
+            self.home = None
 
 
 def _origin(item: object) -> str:

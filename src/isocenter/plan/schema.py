@@ -35,7 +35,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class InputSpec(_Part):
@@ -72,6 +72,12 @@ class IntensitySpec(_Part):
     upper: float | None = None
     mean: float = 0.0
     std: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _clip_holds(self) -> IntensitySpec:
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"lower {self.lower:g} is above upper {self.upper:g}")
+        return self
 
 
 class PreprocessSpec(_Part):

@@ -40,10 +40,11 @@ def normalise(array: NDArray[np.float32], spec: IntensitySpec) -> NDArray[np.flo
     if spec.scheme == "none":
         return array.astype(np.float32)
     if spec.scheme == "fixed":
-        values = np.clip(array, spec.lower, spec.upper) if spec.lower is not None else array
+        clips = spec.lower is not None or spec.upper is not None
+        values = np.clip(array, spec.lower, spec.upper) if clips else array
         return ((values - spec.mean) / spec.std).astype(np.float32)
     # a strided sample is enough for percentiles and far cheaper on large volumes
-    step = max(1, array.size // 2_000_000)
+    step = max(1, array.size // 2_000_000) | 1  # odd, so that it does not keep to a few columns
     low, high = np.percentile(array.ravel()[::step], (0.5, 99.5))
     values = np.clip(array, low, high) if high > low else array
     mean, std = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
