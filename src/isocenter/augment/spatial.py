@@ -118,8 +118,8 @@ class SpatialMap:
         ).permute(1, 0, 2, 3)
         if outside is None:
             return out
-        tolerance = [1 + 1.0 / max(n - 1, 1) for n in data.shape[2:]]
-        inside = (grid[..., 1].abs() <= tolerance[0]) & (grid[..., 0].abs() <= tolerance[1])
+        y, x = (_border(n) for n in data.shape[2:])
+        inside = (grid[..., 1].abs() <= y) & (grid[..., 0].abs() <= x)
         kept = torch.from_numpy((rounded >= 0) & (rounded < data.shape[1]))
         return torch.where(inside[None, None] & kept[None, :, None, None], out, outside)
 
@@ -152,7 +152,7 @@ class SpatialMap:
     def _inside(grid: Tensor, size: Sequence[int]) -> Tensor:
         inside = torch.ones(grid.shape[:3], dtype=torch.bool)
         for place, n in zip((2, 1, 0), size, strict=True):
-            inside &= grid[..., place].abs() <= 1 + 1.0 / max(n - 1, 1)
+            inside &= grid[..., place].abs() <= _border(n)
         return inside
 
 
@@ -226,6 +226,11 @@ def _normalised(matrix: NDArray[np.float64], shape: Sequence[int], size: Sequenc
         out[axis] *= step
         out[axis, 3] -= 1.0 if n > 1 else 0.0
     return out
+
+
+def _border(n: int) -> float:
+    """Edge of the outermost voxels, half a voxel beyond their centres, on the scale of `_normalised`."""
+    return 1.0 + 1.0 / (n - 1) if n > 1 else 1.0
 
 
 def _affine_places(row: NDArray[Any], shape: Sequence[int], *, unit: bool = False) -> Tensor:
