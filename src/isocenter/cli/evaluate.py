@@ -13,7 +13,17 @@ from isocenter.cli.progress import bars
 
 __all__ = ["command", "show"]
 
-SHOWN = ("dice", "hd95_mm", "nsd", "volume_error_ml", "accuracy", "auc", "ap", "cpm")
+SHOWN = {
+    "dice": "Dice",
+    "hd95_mm": "HD95 mm",
+    "nsd": "NSD",
+    "volume_error_ml": "vol. error ml",
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "ap": "AP",
+    "cpm": "CPM",
+}
+PIPE_WIDTH = 140
 COUNTS = ("missed", "false", "cases")
 
 
@@ -52,16 +62,23 @@ def show(figures: Mapping[str, Any]) -> None:
     rows = {**figures["structures"], "mean": figures["summary"]}
     for attribute, values in figures.get("groups", {}).items():
         rows |= {f"{attribute}={value}": table for value, table in values.items()}
-    table = Table()
-    table.add_column("")
+    table = Table("")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(SHOWN.get(name, name), justify="right", no_wrap=True)
+        if figures["summary"].get(f"{name}_interval"):
+            table.add_column("95 %", justify="right", no_wrap=True)
     for name in COUNTS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, row in rows.items():
-        cells = [_cell(row, column) for column in columns]
+        cells: list[str] = []
+        for column in columns:
+            cells.append(_number(row.get(column)))
+            if figures["summary"].get(f"{column}_interval"):
+                cells.append(" to ".join(_number(end) for end in row.get(f"{column}_interval") or [None]))
         table.add_row(name, *cells, *(str(row.get(c, "")) for c in COUNTS))
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:  # a pipe has no width of its own; cut to 80 columns, figures would be lost
+        console.width = PIPE_WIDTH
     console.print(table)
     for problem in figures.get("problems", []):
         console.print(f"left out: {problem}", markup=False)
@@ -74,9 +91,7 @@ def _columns(summary: Mapping[str, Any]) -> list[str]:
     return known or own[:4]
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    value, interval = row.get(column), row.get(f"{column}_interval")
+def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return f"{text} ({interval[0]:.2f}-{interval[1]:.2f})" if interval else text
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -63,10 +63,13 @@ def bars(quiet: bool) -> Iterator[Progress | None]:
 def _lines() -> Progress:
     began: dict[str, float] = {}
     said: dict[str, float] = {}
+    last: dict[str, int] = {}
 
     def tell(what: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
-        start = began.setdefault(what, now)
+        if done < last.get(what, 0):  # the same kind of work begins again
+            began[what] = now
+        start, last[what] = began.setdefault(what, now), done
         if now - said.get(what, start) >= LINE_SECONDS or (what in said and done == total):
             said[what] = now
             left = (now - start) / max(done, 1) * (total - done)
