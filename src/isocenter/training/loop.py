@@ -172,7 +172,8 @@ class _Loop:
             number = float(value)
             if name == "loss" and not math.isfinite(number):
                 raise ValueRangeError(
-                    f"step {step + 1}: the loss is not finite; lower training.learning_rate or set training.precision=fp32"
+                    f"step {step + 1}: the loss is not finite;"
+                    " lower training.learning_rate or set training.precision=fp32"
                 )
             old = self.figures.get(name, number)
             self.figures[name] = 0.95 * old + 0.05 * number
