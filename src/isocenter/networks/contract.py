@@ -62,5 +62,12 @@ def build_network(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping
 
     Raises:
         PlanError: No such network, or options it does not know.
+
+    Example:
+        >>> import torch
+        >>> spec = NetworkSpec(dimensions=2, options={"strides": [[1, 1, 1], [1, 2, 2]], "channels": [4, 8]})
+        >>> net = build_network(spec, [InputSpec(name="ct")], {"organ": HeadSpec("dense", 3)}).eval()
+        >>> net({"ct": torch.zeros(1, 1, 5, 16, 15)}, {})["organ"].shape
+        torch.Size([1, 3, 5, 16, 15])
     """
     return networks[spec.name](spec, inputs, heads)

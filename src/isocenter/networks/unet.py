@@ -9,7 +9,7 @@ difference between 40 and 66 images a second.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,7 +23,8 @@ from isocenter.plan import InputSpec, NetworkSpec
 
 __all__ = ["UNet", "UNetOptions"]
 
-Step = tuple[int, int, int]
+Count = Annotated[int, Field(ge=1)]
+Step = tuple[Count, Count, Count]
 
 
 class UNetOptions(BaseModel):
@@ -41,7 +42,7 @@ class UNetOptions(BaseModel):
 
     stem: Step = (1, 1, 1)
     strides: tuple[Step, ...] = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
-    channels: tuple[int, ...] = (16, 32, 64, 128)
+    channels: tuple[Count, ...] = Field(default=(16, 32, 64, 128), min_length=1)
     norm: Literal["batch", "instance", "group"] = "instance"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
@@ -63,6 +64,11 @@ def build_unet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[st
     if len(options.strides) != len(options.channels):
         raise PlanError(
             f"network.options: {len(options.strides)} strides for {len(options.channels)} channels; one of each a stage"
+        )
+    if max(options.strides[0][3 - spec.dimensions :]) > 1 and any(head.kind == "dense" for head in heads.values()):
+        raise PlanError(
+            f"network.options.strides: the first is {list(options.strides[0])}, but {spec.name} gives dense outputs at"
+            " the resolution of its first stage; make it [1, 1, 1] (the stem may be coarser)"
         )
     return UNet(options, inputs, heads, dimensions=spec.dimensions)
 
@@ -123,7 +129,10 @@ class UNet(nn.Module):
         if self.dimensions == 2:
             x = x.transpose(1, 2).flatten(0, 1)
         size = x.shape[2:]
-        widths = [w for n, m in zip(reversed(size), reversed(self.multiple), strict=True) for w in (0, -n % m)]
+        whole = [-(-n // m) * m for n, m in zip(size, self.multiple, strict=True)]
+        if whole == self.multiple:  # one voxel would be left at the coarsest level, and norms need more
+            whole[-1] *= 2
+        widths = [w for n, m in zip(reversed(size), reversed(whole), strict=True) for w in (0, m - n)]
         x = functional.pad(x, widths, mode="replicate") if any(widths) else x
         memory = torch.channels_last_3d if self.dimensions == 3 else torch.channels_last
         x = self.stem(x).contiguous(memory_format=memory)
