@@ -14,6 +14,9 @@ from isocenter.errors import ConfigError, IsocenterError
 
 __all__ = ["app", "main"]
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 app = typer.Typer(
     name="isocenter",
     help="Deep learning for medical images: from a folder of scans to a model, from a study to a checked result.",
@@ -67,12 +70,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        if code == STOPPED:  # the parser makes this of Ctrl-C
+            raise KeyboardInterrupt
     except IsocenterError as error:
         typer.echo(f"isocenter: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):  # the parser turns the first into the second
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("isocenter: stopped", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         # usage errors of the command line parser know how to show themselves
         show = getattr(error, "show", None)

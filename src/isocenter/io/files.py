@@ -97,6 +97,9 @@ def check_folder_target(path: str | Path, *, overwrite: bool = False) -> None:
     shown, target = Path(path), Path(path).absolute()
     if target.exists() and not target.is_dir():
         raise ConfigError(f"{shown}: is a file, a folder is to be written there; give another name")
+    above = next(p for p in target.parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{shown}: cannot be written in {above}; give another place")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not overwrite:

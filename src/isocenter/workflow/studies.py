@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from isocenter.data import Dataset
+from isocenter.data import Dataset, find_layout
 from isocenter.errors import ConfigError, DatasetError, IsocenterError, SeriesError
 from isocenter.io.dicom import Series, find_series
 from isocenter.io.refs import nifti_ref, series_ref
@@ -75,7 +75,7 @@ def _from_files(files: Mapping[str, Path], plan: Plan) -> Case:
 
 def _from_folder(path: Path, plan: Plan) -> Case:
     if not path.exists():
-        if path.parent.exists() and not path.parent.is_file():
+        if _is_dataset(path.parent):
             return _of_dataset(path, plan)
         raise DatasetError(f"{path}: no such folder, file or case")
     if not path.is_dir():
@@ -114,6 +114,16 @@ def _choose(fitting: Sequence[Series], needed: InputSpec, path: Path) -> list[Se
         f"{path}: {len(fitting)} {needed.modality} series could be image {needed.name!r}: {listed};"
         " give the folder of the one that is meant"
     )
+
+
+def _is_dataset(path: Path) -> bool:
+    if not path.is_dir():
+        return False
+    try:
+        find_layout(path)
+    except DatasetError:
+        return False
+    return True
 
 
 def _is_case(path: Path) -> bool:
