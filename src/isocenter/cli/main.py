@@ -70,14 +70,11 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
-        if code == STOPPED:  # the parser makes this of Ctrl-C
-            raise KeyboardInterrupt
     except IsocenterError as error:
         typer.echo(f"isocenter: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("isocenter: stopped", err=True)
-        sys.exit(STOPPED)
+        code = STOPPED
     except Exception as error:
         # usage errors of the command line parser know how to show themselves
         show = getattr(error, "show", None)
@@ -85,4 +82,6 @@ def main() -> None:
             raise
         show()
         sys.exit(getattr(error, "exit_code", 2))
+    if code == STOPPED:  # the parser makes this of Ctrl-C
+        typer.echo("isocenter: stopped", err=True)
     sys.exit(code if isinstance(code, int) else 0)
