@@ -14,7 +14,7 @@ __all__ = ["command"]
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for all of it.")] = Path("demo"),
     cases: Annotated[int, typer.Option("--cases", min=4, help="Simulated studies.")] = 12,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 400,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps.")] = 300,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the simulated patients and of the fit.")] = 7,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

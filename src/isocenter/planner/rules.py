@@ -166,7 +166,6 @@ def _training(task: TaskSpec, dimensions: int, patch: Sequence[int], reasons: di
         patch=(int(patch[0]), int(patch[1]), int(patch[2])),
         foreground=0.75 if flat else 0.6,
         augmentation=augmentation,
-        learning_rate=2e-3 if flat else 1e-3,
     )
 
 

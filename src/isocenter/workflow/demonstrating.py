@@ -22,7 +22,7 @@ def demo(
     out: str | Path,
     *,
     cases: int = 12,
-    steps: int = 400,
+    steps: int = 300,
     seed: int = 7,
     overwrite: bool = False,
     progress: Progress | None = None,
