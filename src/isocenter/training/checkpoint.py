@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ def write_checkpoint(
         for number, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"optimizer.{name}.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    meta = {"format": FORMAT, "step": str(step), "plan": plan}
     with atomic_path(path) as aside:
-        save_file(tensors, aside, {"format": FORMAT, "step": str(step), "plan": plan})
+        save_file(tensors, aside, meta | {"digest": _digest(tensors, meta)})
 
 
 def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, plan: str) -> int:
@@ -57,14 +59,32 @@ def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Opt
         raise ModelIntegrityError(f"checkpoint {path}: cannot be read ({error}); start the fit anew") from None
     if meta.get("format") != FORMAT:
         raise ModelIntegrityError(f"checkpoint {path}: is not an isocenter checkpoint")
-    if meta.get("plan") != plan:
+    digest = meta.pop("digest", None)
+    if digest != _digest(tensors, meta):
+        raise ModelIntegrityError(f"checkpoint {path}: was changed or damaged; start the fit anew")
+    if meta["plan"] != plan:
         raise ModelIntegrityError(
             f"checkpoint {path}: was made with another plan; resume with the same one or start anew"
         )
-    modules.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
+    try:
+        modules.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise ModelIntegrityError(
+            f"checkpoint {path}: does not fit the strategy's modules ({text}); start the fit anew"
+        ) from None
     for name, optimizer in optimizers.items():
         _load_optimizer(optimizer, name, tensors)
     return int(meta["step"])
+
+
+def _digest(tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> str:
+    """SHA-256 over names, types, shapes and values; safetensors itself notices only a file that is cut off."""
+    found = hashlib.sha256(repr(sorted(meta.items())).encode())
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _load_optimizer(optimizer: Optimizer, name: str, tensors: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,7 @@ class _Loop:
             lambda step: {name: stream.batch(step) for name, stream in streams.items()},
             range(done, steps), self.plan.training.workers,
         )  # fmt: skip
-        with _tensorboard(self.folder) as board:
+        with _tensorboard(self.folder) as board, closing(batches):
             for step, batch in enumerate(batches, start=done):
                 self._step(step, batch)
                 if self._is_due(step + 1) and self.validate is not None:

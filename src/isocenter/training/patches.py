@@ -70,7 +70,9 @@ class PatchStream:
         inputs = {}
         for name, image in sample.inputs.items():
             patch = spatial_map.sample(image)
-            inputs[name] = augment_intensity(patch, self.spec.augmentation, rng) if self.augment else patch
+            # an image that is missing stays zeros, as it is in prediction
+            changes = self.augment and sample.present[name]
+            inputs[name] = augment_intensity(patch, self.spec.augmentation, rng) if changes else patch
         return inputs, sample.present, self.task.warp(sample.targets, spatial_map)
 
     def _centre(self, rng: np.random.Generator, case: int, shape: tuple[int, int, int]) -> NDArray[np.float64]:

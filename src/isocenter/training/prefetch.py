@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ __all__ = ["prefetch"]
 T = TypeVar("T")
 
 
-def prefetch(make: Callable[[int], T], steps: range, workers: int) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], steps: range, workers: int) -> Generator[T, None, None]:
     """``make(step)`` for each step, in order, ``workers`` threads ahead of the consumer (0: none ahead).
 
     Threads suffice because tensor code releases the interpreter lock; an error of ``make`` is raised where its batch
