@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from isocenter.workflow.planning import Progress
+    from isocenter.workflow.progress import Progress
 
 __all__ = ["bars"]
 

@@ -9,8 +9,9 @@ from isocenter.data import Dataset, make_splits
 from isocenter.io.files import atomic_folder
 from isocenter.workflow.evaluating import evaluate
 from isocenter.workflow.fitting import fit
-from isocenter.workflow.planning import Progress, plan
+from isocenter.workflow.planning import plan
 from isocenter.workflow.predicting import predict
+from isocenter.workflow.progress import Progress
 from isocenter.workflow.simulating import simulate
 
 __all__ = ["demo"]

@@ -15,7 +15,8 @@ from isocenter.io.files import write_json
 from isocenter.metrics import Measure, summarise
 from isocenter.pipeline import Pipeline, Sample
 from isocenter.workflow.model import TrainedModel, load
-from isocenter.workflow.planning import Progress, open_dataset
+from isocenter.workflow.planning import open_dataset
+from isocenter.workflow.progress import Progress
 
 if TYPE_CHECKING:
     from torch import nn

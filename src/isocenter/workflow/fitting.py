@@ -19,7 +19,8 @@ from isocenter.records import Case
 from isocenter.workflow.cards import model_card
 from isocenter.workflow.evaluating import score
 from isocenter.workflow.model import TrainedModel
-from isocenter.workflow.planning import PlanOptions, Progress, open_dataset, split_dataset, study
+from isocenter.workflow.planning import PlanOptions, open_dataset, split_dataset, study
+from isocenter.workflow.progress import Progress
 
 if TYPE_CHECKING:
     from isocenter.training import TrainingRun

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
 from isocenter.errors import ConfigError, DatasetError, PlanError, SplitError
@@ -14,17 +14,11 @@ from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
 from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
 from isocenter.tasks import tasks
+from isocenter.workflow.progress import Progress
 
-__all__ = ["PlanOptions", "Progress", "Studied", "open_dataset", "plan", "split_dataset", "study"]
+__all__ = ["PlanOptions", "Studied", "open_dataset", "plan", "split_dataset", "study"]
 
 log = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """Told of everything that takes its time."""
-
-    def __call__(self, what: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
-        """``done`` of ``total`` parts of ``what``; in training ``figures`` holds loss, score and validation."""
 
 
 class PlanOptions(TypedDict, total=False):

@@ -7,7 +7,7 @@ from typing import Any
 
 from isocenter.errors import ConfigError
 from isocenter.io.files import atomic_folder
-from isocenter.workflow.planning import Progress
+from isocenter.workflow.progress import Progress
 
 __all__ = ["PHANTOMS", "simulate"]
 
