@@ -67,8 +67,15 @@ class Fingerprint:
         }
 
     def values(self, image: str) -> NDArray[np.float32]:
-        """Of annotated voxels of an image over all cases."""
-        return np.concatenate([c.values[image] for c in self.cases.values() if image in c.values])
+        """Of annotated voxels of an image over all cases.
+
+        Raises:
+            DatasetError: No case has the image.
+        """
+        found = [c.values[image] for c in self.cases.values() if image in c.values]
+        if not found:
+            raise DatasetError(f"image {image!r}: no usable case has it; leave it out of the plan's inputs")
+        return np.concatenate(found)
 
 
 def fingerprint(
@@ -113,16 +120,17 @@ def fingerprint(
 def _look(case: Case, reference: str, annotation: str, schema: LabelSchema | None) -> CaseFingerprint:
     image = case.image(reference).read()
     check_values(image.array, f"case {case.id}: image {reference!r}")
-    mask, extent, thickness = None, None, {}
+    mask, labelled, extent, thickness = None, None, None, {}
     labels = case.find(LabelMap, name=annotation, image=reference) or case.find(Masks, name=annotation, image=reference)
     if labels is not None and schema is not None:
         volume = labels.read()
+        labelled = volume.grid
         encoded = schema.encode(volume.array[0]) if isinstance(labels, LabelMap) else volume.array.astype(np.uint8)
         own = schema if isinstance(labels, LabelMap) else LabelSchema(labels.schema.structures, exclusive=False)
         mask = _anything(encoded)
-        extent = _extent(mask, volume.grid)
+        extent = _extent(mask, volume.grid, image.grid)
         thickness = _thickness(encoded, own, volume.grid)
-        mask = mask if volume.grid.shape == image.grid.shape else None
+        mask = mask if mask.any() else None
     boxes = case.find(Boxes, name=annotation, image=reference)
     if boxes is not None and len(boxes.corners):
         sides = (boxes.corners[:, 3:] - boxes.corners[:, :3]) * np.asarray(image.grid.spacing_mm)
@@ -131,11 +139,12 @@ def _look(case: Case, reference: str, annotation: str, schema: LabelSchema | Non
                 thickness[name] = float(np.median(sides[boxes.classes == k].max(1)))
     values = {}
     for name, ref in case.images.items():
-        array = image.array if name == reference else ref.read().array
+        other = image if name == reference else ref.read()
         if name != reference:
-            check_values(array, f"case {case.id}: image {name!r}")
-        chosen = array[0][mask] if mask is not None and mask.any() and array.shape[1:] == mask.shape else array.ravel()
-        values[name] = chosen[:: max(1, len(chosen) // VALUES)].astype(np.float32)
+            check_values(other.array, f"case {case.id}: image {name!r}")
+        same = mask is not None and labelled is not None and labelled.is_close(other.grid, tolerance_mm=0.1)
+        chosen = other.array[0][mask] if same else other.array.ravel()
+        values[name] = chosen[:: -(-len(chosen) // VALUES)].astype(np.float32)
     return CaseFingerprint(image.grid, values, extent, thickness)
 
 
@@ -144,14 +153,16 @@ def _anything(encoded: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return found
 
 
-def _extent(mask: NDArray[np.bool_], grid: Grid) -> tuple[float, float, float] | None:
+def _extent(mask: NDArray[np.bool_], grid: Grid, reference: Grid) -> tuple[float, float, float] | None:
+    """Sides of the box around a mask, along the axes of the reference image."""
     if not mask.any():
         return None
     sides = []
     for axis in range(3):
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         sides.append(float(hit[-1] - hit[0] + 1) * grid.spacing_mm[axis])
-    return sides[0], sides[1], sides[2]
+    (a, b, c), _ = grid.axes_to(reference.orientation)
+    return sides[a], sides[b], sides[c]
 
 
 def _thickness(encoded: NDArray[np.uint8], schema: LabelSchema, grid: Grid) -> dict[str, float]:

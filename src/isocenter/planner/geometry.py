@@ -104,7 +104,7 @@ def choose_spacing(
 
 
 def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dimensions: int) -> Topology:
-    """Stem of 2 and stages that halve every axis that is not coarser than twice the finest, until 7 to 13 remain.
+    """Stem of 2 and stages that halve every even axis that is not coarser than twice the finest, until 7 to 13 remain.
 
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
     """
@@ -117,14 +117,14 @@ def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dime
         if max(stride) == 1:
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
-        size, step = np.ceil(size / stride), step * stride
+        size, step = size / stride, step * stride
     channels = tuple(min(32 * 2**k, 256) for k in range(len(strides)))
     return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), channels)
 
 
 def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int, *, least: int) -> NDArray[np.int64]:
     fine = step < 2 * step[3 - dimensions :].min()
-    stride = np.where(fine & (size >= 2 * least), 2, 1)
+    stride = np.where(fine & (size >= 2 * least) & (size % 2 == 0), 2, 1)
     if dimensions == 2:
         stride[0] = 1
     return stride.astype(np.int64)
@@ -156,10 +156,11 @@ def choose_patch(
     patch = shape.astype(float)
     while np.prod(patch) > PATCH_VOXELS:
         patch[np.argmax(patch * spacing)] *= 0.98
-    sizes = [int(max(8, np.round(n / g) * g)) for n, g in ((p, 16 if p >= 48 else 8) for p in patch)]
+    grain = np.where(patch >= 48, 16, 8)
+    sizes = np.maximum(8, np.round(patch / grain) * grain).astype(np.int64)
+    while np.prod(sizes) > PATCH_VOXELS:  # rounding took it over the budget
+        longest = np.argmax(np.where(sizes > grain, sizes * spacing, 0))
+        sizes[longest] -= grain[longest]
     whole = float(np.prod(np.minimum(sizes, shape)) / np.prod(shape))
-    return (
-        sizes[0],
-        sizes[1],
-        sizes[2],
-    ), f"{100 * whole:.0f} % of the median case, within {PATCH_VOXELS / 1e6:.1f} million voxels"
+    z, y, x = (int(n) for n in sizes)
+    return (z, y, x), f"{100 * whole:.0f} % of the median case, within {PATCH_VOXELS / 1e6:.1f} million voxels"
