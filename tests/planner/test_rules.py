@@ -169,7 +169,8 @@ def test_every_decision_of_the_rules_has_its_reason(task: TaskSpec, shape) -> No
             here = here[part] if isinstance(here, dict) else getattr(here, part)
     assert set(plan.reasons) >= {
         "preprocess.orientation", "preprocess.spacing_mm", "preprocess.intensity.image", "network.dimensions",
-        "network.options", "training.patch", "training.batch", "training.steps", "training.augmentation", "inference.window",
+        "network.options", "training.patch", "training.batch", "training.steps", "training.augmentation",
+        "inference.window",
     }  # fmt: skip
     assert all(len(reason) > 10 for reason in plan.reasons.values())
 
