@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import FileFormatError
+from isocenter.io.dicom._jpeg import JPEG_SYNTAXES, decode_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ def stored_pixels(header: Header) -> NDArray[Any]:
         array = _native_pixels(header)
         if array is None:
             array = _decoded_pixels(header)
+    except FileFormatError:
+        raise
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise FileFormatError(
             f"{header.file}: pixels cannot be decoded ({type(error).__name__}: {_first_line(error)});"
@@ -71,6 +74,9 @@ def _decoded_pixels(header: Header) -> NDArray[Any]:
     from pydicom.uid import UID
 
     syntax = UID(header.text("TransferSyntaxUID"))
+    if syntax in JPEG_SYNTAXES:
+        pixels = decode_jpeg(dcmread(header.file, force=True).PixelData, file=header.file)
+        return pixels.astype(f"u{header.integer('BitsAllocated') // 8}", copy=False)
     if syntax.is_encapsulated:
         return pixel_array(header.file, raw=True)
     dataset = dcmread(header.file, force=True)  # deflated, big-endian, or damaged
