@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
-from isocenter.errors import ConfigError, DatasetError, PlanError, SplitError
+from isocenter.errors import ConfigError, DatasetError, SplitError
 from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
-from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
-from isocenter.tasks import tasks
+from isocenter.records import Case
+from isocenter.workflow.learned import annotation_kinds, only_structures, task_spec
 from isocenter.workflow.progress import Progress
 
 __all__ = ["PlanOptions", "Studied", "open_dataset", "plan", "split_dataset", "study"]
@@ -91,8 +91,8 @@ def study(
     """Look at the training part of a dataset with splits, decide, and name what cannot be used."""
     train = dataset.split("train")
     annotation = options.get("annotation", "main")
-    whole = _task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
-    spec = _only(whole, options.get("structures", ()))
+    whole = task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
+    spec = only_structures(whole, options.get("structures", ()))
     usable, lost = _annotated(train, spec)
     inputs = _inputs(usable, options.get("images", ()))
     reference = inputs[0].name
@@ -151,7 +151,7 @@ def _with_splits(kept: CaseDataset, dataset: CaseDataset) -> CaseDataset:
 
 def _annotated(dataset: CaseDataset, spec: TaskSpec) -> tuple[CaseDataset, tuple[CaseProblem, ...]]:
     """Cases that have what the task learns from; the others are named."""
-    kinds = _kinds(spec.name)
+    kinds = annotation_kinds(spec.name)
     name = spec.target if spec.name == "classification" else spec.annotation
 
     def has(case: Case) -> bool:
@@ -162,15 +162,6 @@ def _annotated(dataset: CaseDataset, spec: TaskSpec) -> tuple[CaseDataset, tuple
     if not len(kept):
         raise DatasetError(f"dataset {dataset.name}: no case has an annotation {name!r} that {spec.name} learns from")
     return kept, lost
-
-
-def _kinds(task: str) -> tuple[type, ...]:
-    known: dict[str, tuple[type, ...]] = {
-        "segmentation": (LabelMap, Masks),
-        "detection": (Boxes, LabelMap, Masks),
-        "classification": (ClassLabel,),
-    }
-    return known.get(task, ())
 
 
 def _inputs(dataset: CaseDataset, wanted: Sequence[str]) -> tuple[InputSpec, ...]:
@@ -190,36 +181,6 @@ def _inputs(dataset: CaseDataset, wanted: Sequence[str]) -> tuple[InputSpec, ...
     )
 
 
-def _task_spec(dataset: CaseDataset, task: str, target: str | None, annotation: str) -> TaskSpec:
-    _ = tasks[task]  # an unknown one is refused before anything is read
-    if task == "classification":
-        return _class_spec(dataset, target)
-    schema = _schema(dataset, task, annotation)
-    if schema is None and _kinds(task):
-        raise DatasetError(f"dataset {dataset.name}: has no structures in set {annotation!r}; {task} learns from them")
-    if schema is None:
-        return TaskSpec(name=task, annotation=annotation, target=target)
-    return TaskSpec(
-        name=task, annotation=annotation, target=target, structures=TaskSpec.structures_of(schema),
-        exclusive=schema.exclusive, ignore=schema.ignore,
-    )  # fmt: skip
-
-
-def _only(spec: TaskSpec, names: Sequence[str]) -> TaskSpec:
-    """The chosen kinds of objects; a segmentation has to tell every declared structure from the others."""
-    if not names:
-        return spec
-    if spec.name == "segmentation":
-        raise ConfigError(f"structure {names[0]!r}: a segmentation learns every structure that the dataset declares")
-    known = [s.name for s in spec.structures]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"structure {name!r}: the dataset has {', '.join(known) or 'none'}")
-    kept = tuple(s for s in spec.structures if s.name in names)
-    alone = tuple(s if s.mirror in names else s.model_copy(update={"mirror": None}) for s in kept)
-    return spec.model_copy(update={"structures": alone})
-
-
 def _seen_for(found: Fingerprint, spec: TaskSpec) -> Fingerprint:
     """Thickness of what is learned alone."""
     names = {s.name for s in spec.structures}
@@ -228,35 +189,3 @@ def _seen_for(found: Fingerprint, spec: TaskSpec) -> Fingerprint:
         for i, c in found.cases.items()
     }
     return replace(found, cases=cases)
-
-
-def _schema(dataset: CaseDataset, task: str, annotation: str) -> LabelSchema | None:
-    kinds: tuple[type, ...] = (Boxes, LabelMap, Masks) if task == "detection" else (LabelMap, Masks)
-    for kind in kinds:
-        for case in dataset:
-            found = case.find(kind, name=annotation)
-            if found is not None:
-                own: LabelSchema = found.schema
-                masks = isinstance(found, Masks)
-                both = dataset.schema if annotation == "main" and kind is not Boxes and dataset.schema else own
-                return LabelSchema(both.structures, exclusive=False) if masks and not both.exclusive else both
-    return None
-
-
-def _class_spec(dataset: CaseDataset, target: str | None) -> TaskSpec:
-    questions = {a.name: a for c in dataset for a in c.annotations if isinstance(a, ClassLabel)}
-    if not questions:
-        raise DatasetError(f"dataset {dataset.name}: no case has a class; add a column class.<question>")
-    if target is None and len(questions) > 1:
-        raise ConfigError(f"the dataset answers several questions ({', '.join(questions)}); choose one with --target")
-    name = target or next(iter(questions))
-    if name not in questions:
-        raise PlanError(f"no class {name!r} in the dataset; it has {', '.join(questions)}")
-    label = questions[name]
-    if label.exclusive and len(label.classes) < 2:
-        raise DatasetError(
-            f"dataset {dataset.name}: every case answers {name!r} with {label.classes[0]!r}; there is nothing to learn"
-        )
-    return TaskSpec(
-        name="classification", target=name, annotation=name, classes=label.classes, exclusive=label.exclusive
-    )
