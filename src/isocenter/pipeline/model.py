@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import isocenter
-from isocenter.errors import ModelIntegrityError
+from isocenter.errors import ConfigError, ModelIntegrityError
 from isocenter.io.files import atomic_folder
 from isocenter.networks import build_network
 from isocenter.pipeline.pipeline import Pipeline
@@ -30,7 +30,10 @@ __all__ = ["MANIFEST", "MODEL_FORMAT", "WEIGHTS", "Model"]
 
 MODEL_FORMAT = 1
 WEIGHTS = "model.safetensors"
+PLAN = "plan.yaml"
+CALIBRATION = "calibration.json"
 MANIFEST = "manifest.json"
+_OWN = (WEIGHTS, PLAN, CALIBRATION, MANIFEST)
 _MAX_BYTES = 32 * 2**20  # of the text files of a model folder
 
 
@@ -70,14 +73,19 @@ class Model:
             overwrite: Replace an existing folder.
 
         Raises:
-            ConfigError: The folder is there and not empty.
+            ConfigError: The folder is there and not empty, or a name in ``extra`` is no free plain file name.
         """
         from safetensors.torch import save
 
+        for name in extra or {}:
+            if not _is_plain(name) or name in _OWN:
+                raise ConfigError(
+                    f"model {folder}: {name!r} cannot be the name of a further file; give a plain new one"
+                )
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        files = {WEIGHTS: save(state), "plan.yaml": dump_plan(self.plan).encode()}
+        files = {WEIGHTS: save(state), PLAN: dump_plan(self.plan).encode()}
         if self.calibration is not None:
-            files["calibration.json"] = json.dumps({"temperature": self.calibration.temperature}).encode()
+            files[CALIBRATION] = json.dumps({"temperature": self.calibration.temperature}).encode()
         files |= {name: text.encode() for name, text in (extra or {}).items()}
         known = {k: v for k, v in self.manifest.items() if k not in ("files", "digest")}
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
@@ -106,23 +114,23 @@ class Model:
         place = Path(folder)
         manifest = _read_manifest(place)
         files = {name: _checked(place, name, digest) for name, digest in manifest["files"].items()}
-        for needed in (WEIGHTS, "plan.yaml"):
+        for needed in (WEIGHTS, PLAN):
             if needed not in files:
                 raise ModelIntegrityError(
                     f"model {place}: {MANIFEST} does not list {needed}; take the folder from its source again"
                 )
-        plan = parse_plan(files["plan.yaml"].decode(), where=f"{place}/plan.yaml")
+        plan = parse_plan(files[PLAN].decode(), where=f"{place}/{PLAN}")
         # the random start is thrown away: leave the caller's generator as it was
         with torch.random.fork_rng(devices=[]):
             network = build_network(plan.network, plan.inputs, Pipeline(plan).task.heads())
         try:
             network.load_state_dict(load(files[WEIGHTS]))
         except (SafetensorError, RuntimeError) as error:
-            text = str(error).splitlines()[0]
+            text = " ".join(str(error).split())[:300]
             raise ModelIntegrityError(f"model {place}: weights do not fit the plan's network ({text})") from None
         calibration = None
-        if "calibration.json" in files:
-            calibration = Calibration(**json.loads(files["calibration.json"]))
+        if CALIBRATION in files:
+            calibration = Calibration(**json.loads(files[CALIBRATION]))
         return cls(plan, network, calibration, manifest)
 
     def text(self, folder: str | Path, name: str) -> str | None:
@@ -137,6 +145,10 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def _is_plain(name: str) -> bool:
+    return name not in ("", "..") and Path(name).name == name
+
+
 def _read_manifest(place: Path) -> dict[str, Any]:
     if not place.is_dir():
         raise ModelIntegrityError(f"model {place}: no such folder; `isocenter fit` makes one")
@@ -144,7 +156,7 @@ def _read_manifest(place: Path) -> dict[str, Any]:
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
     except OSError:
         raise ModelIntegrityError(f"model {place}: has no readable {MANIFEST}; it is not a model folder") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelIntegrityError(
             f"model {place}: {MANIFEST} is damaged; take the folder from its source again"
         ) from None
@@ -164,7 +176,7 @@ def _read_manifest(place: Path) -> dict[str, Any]:
 
 def _checked(place: Path, name: str, digest: str) -> bytes:
     file = place / name
-    if Path(name).name != name:
+    if not _is_plain(name):
         raise ModelIntegrityError(f"model {place}: {MANIFEST} names {name!r}, which is not a plain file name")
     try:
         if name != WEIGHTS and file.stat().st_size > _MAX_BYTES:

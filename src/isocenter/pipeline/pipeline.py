@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isocenter.errors import DatasetError, IsocenterError
+from isocenter.errors import DatasetError, GeometryError, IsocenterError
 from isocenter.pipeline.sample import Sample
 from isocenter.plan import InputSpec, IntensitySpec, Plan
 from isocenter.postprocess import keep_largest
@@ -63,8 +63,8 @@ class Pipeline:
             grids = {i.name: grid for i in self.plan.inputs}
             truth = self.task.encode(case, grids) if targets else {}
         except IsocenterError as error:
-            text = str(error)
-            raise type(error)(text if case.id in text else f"case {case.id}: {text}") from error
+            text, where = str(error), f"case {case.id}: "
+            raise type(error)(text if text.startswith(where) else where + text) from error
         turned = stored.reorient(spec.orientation) if spec.orientation else stored
         return Sample(case, inputs, present, grids, stored, Placement(grid, turned), truth)
 
@@ -94,9 +94,12 @@ class Pipeline:
             decoded: What the task read from the outputs, on ``sample.placement.target``.
             sample: The prepared case.
             provenance: Of the model that predicted.
+
+        Raises:
+            GeometryError: The task decoded onto another grid.
         """
         annotations = tuple(self._place(a, sample) for a in decoded.annotations)
-        maps = {name: _turn_back(volume, sample) for name, volume in decoded.maps.items()}
+        maps = {name: self._turn_back(volume, sample) for name, volume in decoded.maps.items()}
         flags = decoded.flags + tuple(f for a in annotations for f in _empty_structures(a))
         return Prediction(sample.case, annotations, maps, flags, provenance)
 
@@ -106,7 +109,7 @@ class Pipeline:
             if self.plan.inference.largest_component:
                 array = keep_largest(volume.array, annotation.schema, structures=self.plan.inference.largest_component)
                 volume = Volume(array, volume.grid, volume.unit)
-            stored = _turn_back(volume, sample)
+            stored = self._turn_back(volume, sample)
             return replace(annotation, read=lambda: stored)
         if isinstance(annotation, Boxes):
             target = sample.placement.target
@@ -116,25 +119,26 @@ class Pipeline:
             return replace(annotation, corners=corners)
         return annotation
 
-
-def _turn_back(volume: Volume, sample: Sample) -> Volume:
-    """Axes as the reference image stores them; an exact permutation and flip, no interpolation."""
-    if volume.grid == sample.reference:
-        return volume
-    order, flips = sample.reference.axes_to(volume.grid.orientation)
-    unflipped = volume.flip(flips)
-    back = unflipped.permute([order.index(a) for a in range(3)])
-    return Volume(np.ascontiguousarray(back.array), sample.reference, volume.unit)
+    def _turn_back(self, volume: Volume, sample: Sample) -> Volume:
+        """Axes as the reference image stores them; an exact permutation and flip, no interpolation."""
+        wanted = self.plan.preprocess.orientation
+        # the turn that `prepare` made, not one guessed from the result: letters of oblique axes may be a close call
+        order, flips = sample.reference.axes_to(wanted) if wanted else ((0, 1, 2), ())
+        back = volume.flip(flips).permute([order.index(a) for a in range(3)])
+        gap = back.grid.difference(sample.reference)
+        if gap:
+            raise GeometryError(f"case {sample.case.id}: the task decoded onto another grid than the image's: {gap}")
+        return Volume(np.ascontiguousarray(back.array), sample.reference, volume.unit)
 
 
 def _empty_structures(annotation: Annotation) -> tuple[Flag, ...]:
     if not isinstance(annotation, LabelMap | Masks):
         return ()
     array = annotation.read().array
-    present = set(np.unique(array).tolist()) if len(array) == 1 and isinstance(annotation, LabelMap) else None
+    there = set(np.unique(array).tolist()) if isinstance(annotation, LabelMap) else set()
     empty = []
-    for k, name in enumerate(annotation.schema.names, start=1):
-        found = k in present if present is not None else bool(array[k - 1].any())
+    for k, structure in enumerate(annotation.schema.structures):
+        found = bool(there & set(structure.values)) if isinstance(annotation, LabelMap) else bool(array[k].any())
         if not found:
-            empty.append(Flag("structure-empty", f"{name}: nothing was found", "note"))
+            empty.append(Flag("structure-empty", f"{structure.name}: nothing was found", "note"))
     return tuple(empty)
