@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.volume.lattices import ORIENTATIONS, assert_same_places, volumes
+from tests.volume.lattices import ORIENTATIONS, assert_same_places, is_a_close_call, volumes
 
 from isocenter.errors import GeometryError
 from isocenter.volume import Grid, Volume
@@ -69,6 +69,7 @@ def test_permutations_keep_places_and_undo_themselves(volume: Volume, order: lis
 
 @given(volumes(), st.sampled_from(ORIENTATIONS))
 def test_reorienting_keeps_places_and_there_and_back_is_exact(volume: Volume, orientation: str) -> None:
+    assume(not is_a_close_call(volume.grid))
     there = volume.reorient(orientation)
     assert there.grid.orientation == orientation
     assert_same_places(there, volume)
