@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from isocenter.planner.fingerprint import Fingerprint
 from isocenter.volume import Grid
 
-__all__ = ["Topology", "choose_dimensions", "choose_orientation", "choose_patch", "choose_spacing", "choose_topology"]
+__all__ = [
+    "Topology",
+    "choose_dimensions",
+    "choose_orientation",
+    "choose_patch",
+    "choose_spacing",
+    "choose_topology",
+    "voxel_cost",
+]
 
 CASE_VOXELS = 2_500_000
 PATCH_VOXELS = 96**3
@@ -131,6 +139,11 @@ def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: in
     return stride.astype(np.int64)
 
 
+def voxel_cost(spacing: NDArray[np.float64]) -> int:
+    """Work a voxel, against one of equal spacings: convolutions run behind the stem, which leaves thick axes whole."""
+    return 2 ** int((spacing >= 2 * spacing.min()).sum())
+
+
 def choose_patch(
     found: Fingerprint, spacing: NDArray[np.float64], shape: NDArray[np.int64], dimensions: int
 ) -> tuple[Sizes, Reason]:
@@ -151,8 +164,7 @@ def choose_patch(
             return (1, y, x), "the median slice"
         box = f"{extent[1]:.0f} x {extent[2]:.0f} mm"
         return (1, y, x), f"covers the annotated box of 95 % of the cases ({box}) and around it"
-    # convolutions run behind the stem: an axis that it cannot halve costs twice as much a voxel
-    budget = PATCH_VOXELS // 2 ** int((spacing >= 2 * spacing.min()).sum())
+    budget = PATCH_VOXELS // voxel_cost(spacing)
     patch = shape.astype(float)
     while np.prod(patch) > budget:
         patch[np.argmax(patch * spacing)] *= 0.98

@@ -31,6 +31,7 @@ from isocenter.planner.geometry import (
     choose_patch,
     choose_spacing,
     choose_topology,
+    voxel_cost,
 )
 from isocenter.tasks import build_task
 
@@ -71,7 +72,7 @@ def plan_by_rules(
         reasons["training.patch"] = "the whole median case: the answer belongs to all of it"
     else:
         patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
-    training = _training(task, dimensions, patch, reasons)
+    training = _training(task, dimensions, patch, 1 if dimensions == 2 else voxel_cost(actual), reasons)
     topology = choose_topology(np.asarray(patch), actual, dimensions)
     norm, why = _normalisation(task, training.batch)
     reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
@@ -145,10 +146,12 @@ def _coarse_enough(
     return spacing, (a, b, c), np.maximum(1, np.round(size_mm / spacing)).astype(np.int64)
 
 
-def _training(task: TaskSpec, dimensions: int, patch: Sequence[int], reasons: dict[str, str]) -> TrainingSpec:
+def _training(
+    task: TaskSpec, dimensions: int, patch: Sequence[int], cost: int, reasons: dict[str, str]
+) -> TrainingSpec:
     flat = dimensions == 2
     voxels = int(np.prod(patch))
-    batch = max(2, min(16, 2**19 // voxels if flat else 2**21 // voxels))
+    batch = max(2, min(16, 2**19 // voxels if flat else 2**21 // (voxels * cost)))
     reasons["training.batch"] = f"patches of {voxels} voxels within the memory and time of a step"
     reasons["training.steps"] = "a first guess; more steps seldom harm"
     reasons["training.augmentation"] = (
