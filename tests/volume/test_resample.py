@@ -8,7 +8,7 @@ import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from tests.volume.lattices import grids, turned
+from tests.volume.lattices import angles, grids, turned
 
 from isocenter.errors import GeometryError
 from isocenter.volume import Grid, Volume, resample
@@ -62,7 +62,7 @@ def test_values_agree_with_scipy(how: str, order: int, target: Grid) -> None:
 
 @some
 @given(
-    grids(shapes=st.tuples(*[st.integers(4, 9)] * 3), shear=False), st.tuples(*[st.floats(-180, 180)] * 3),
+    grids(shapes=st.tuples(*[st.integers(4, 9)] * 3), shear=False), st.tuples(*[angles] * 3),
     st.floats(0.3, 1.0),
 )  # fmt: skip
 def test_linear_values_agree_with_simpleitk(grid: Grid, degrees, scale: float) -> None:
