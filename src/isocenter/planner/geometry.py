@@ -141,7 +141,7 @@ def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: in
 
 def voxel_cost(spacing: NDArray[np.float64]) -> int:
     """Work a voxel, against one of equal spacings: convolutions run behind the stem, which leaves thick axes whole."""
-    return 2 ** int((spacing >= 2 * spacing.min()).sum())
+    return int(2 ** np.count_nonzero(spacing >= 2 * spacing.min()))
 
 
 def choose_patch(
