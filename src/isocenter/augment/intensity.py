@@ -22,6 +22,13 @@ def augment_intensity(image: Tensor, spec: AugmentationSpec, rng: np.random.Gene
     """Changed copy of a normalised patch ``(channel, slice, row, column)``; all channels change alike.
 
     Sources: the set of changes follows nnU-Net (Isensee et al. 2021, supplement 4).
+
+    Example:
+        >>> from isocenter.plan import AugmentationSpec
+        >>> spec = AugmentationSpec(brightness=0.5, intensity_probability=1)
+        >>> patch = augment_intensity(torch.zeros(1, 2, 4, 4), spec, np.random.default_rng(0))
+        >>> patch.shape, bool((patch == patch[0, 0, 0, 0]).all())
+        (torch.Size([1, 2, 4, 4]), True)
     """
     chance = rng.random(6) < spec.intensity_probability
     amount = rng.uniform(-1.0, 1.0, 6)

@@ -12,7 +12,12 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve_precision(wanted: Precision, device: torch.device | str = "cpu") -> Literal["fp32", "bf16"]:
-    """``"auto"`` becomes bf16 where the processor multiplies it natively (elsewhere it is emulated and slower)."""
+    """``"auto"`` becomes bf16 where the processor multiplies it natively (elsewhere it is emulated and slower).
+
+    Example:
+        >>> resolve_precision("fp32"), resolve_precision("auto") in ("fp32", "bf16")
+        ('fp32', True)
+    """
     if wanted != "auto":
         return wanted
     kind = torch.device(device).type

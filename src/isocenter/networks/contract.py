@@ -53,7 +53,18 @@ networks: Registry[NetworkBuilder] = Registry("network", home="isocenter.network
 
 
 def network(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
-    """Decorator that registers a builder: ``@network("mine")``; plans then ask for it by ``network.name: mine``."""
+    """Decorator that registers a builder: ``@network("mine")``; plans then ask for it by ``network.name: mine``.
+
+    Raises:
+        PlanError: The name is taken.
+
+    Example:
+        >>> @network("constant")
+        ... def build_constant(spec, inputs, heads):
+        ...     "Would return an ``nn.Module``."
+        >>> "constant" in networks
+        True
+    """
     return networks.register(name)
 
 

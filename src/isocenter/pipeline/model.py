@@ -46,6 +46,21 @@ class Model:
         network: In evaluation mode.
         calibration: Fitted on cases that trained nothing, where it was.
         manifest: Provenance and, once saved or loaded, file hashes.
+
+    Example:
+        >>> import tempfile
+        >>> plan = Plan.model_validate({
+        ...     "inputs": [{"name": "ct"}],
+        ...     "preprocess": {"reference": "ct"},
+        ...     "task": {"structures": [{"name": "liver", "values": [1]}]},
+        ...     "network": {"options": {"channels": [4, 8], "strides": [[1, 1, 1], [2, 2, 2]]}},
+        ... })
+        >>> network = build_network(plan.network, plan.inputs, Pipeline(plan).task.heads())
+        >>> folder = Model(plan, network).save(Path(tempfile.mkdtemp()) / "liver")
+        >>> sorted(file.name for file in folder.iterdir())
+        ['manifest.json', 'model.safetensors', 'plan.yaml']
+        >>> Model.load(folder).plan == plan
+        True
     """
 
     plan: Plan

@@ -32,6 +32,20 @@ class Pipeline:
 
     Raises:
         PlanError: The plan asks for a task that does not exist or that its values do not fit.
+
+    Example:
+        >>> from isocenter.records import ImageRef
+        >>> plan = Plan.model_validate({
+        ...     "inputs": [{"name": "ct"}],
+        ...     "preprocess": {"reference": "ct", "orientation": "SPL", "spacing_mm": (0, 2, 2)},
+        ...     "task": {"structures": [{"name": "liver", "values": [1]}]},
+        ... })
+        >>> feet_first = Grid.regular((4, 8, 8), spacing_mm=(5, 1, 1)).flip([0])
+        >>> image = Volume(np.arange(256.0).reshape(4, 8, 8), feet_first, "HU")
+        >>> ref = ImageRef("ct", "memory", lambda region, level: image, lambda: image.grid)
+        >>> sample = Pipeline(plan).prepare(Case("a", "p", {"ct": ref}))
+        >>> sample.shape, sample.placement.working.orientation
+        ((4, 4, 4), 'SPL')
     """
 
     def __init__(self, plan: Plan) -> None:

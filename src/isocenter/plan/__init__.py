@@ -1,11 +1,10 @@
 """The typed plan: its schema, its files, and the registry of plug-ins it can name."""
 
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
+from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec
 from isocenter.plan.registry import Registry
 from isocenter.plan.schema import (
     SCHEMA_VERSION,
-    AugmentationSpec,
-    InferenceSpec,
     InputSpec,
     IntensitySpec,
     NetworkSpec,
@@ -13,7 +12,6 @@ from isocenter.plan.schema import (
     PreprocessSpec,
     StructureSpec,
     TaskSpec,
-    TrainingSpec,
 )
 
 __all__ = [

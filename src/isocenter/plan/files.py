@@ -47,7 +47,15 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
 
 
 def parse_plan(text: str, *, where: str = "plan") -> Plan:
-    """Plan from YAML text; ``where`` names it in errors."""
+    """Plan from YAML text; ``where`` names it in errors.
+
+    Raises:
+        PlanError: See `read_plan`.
+
+    Example:
+        >>> parse_plan("{inputs: [{name: ct}], preprocess: {reference: ct}, training: {steps: 50}}").training.steps
+        50
+    """
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -58,7 +66,14 @@ def parse_plan(text: str, *, where: str = "plan") -> Plan:
 
 
 def dump_plan(plan: Plan) -> str:
-    """YAML text of a plan; `parse_plan` gives the same plan back."""
+    """YAML text of a plan; `parse_plan` gives the same plan back.
+
+    Example:
+        >>> from isocenter.plan import InputSpec, PreprocessSpec
+        >>> plan = Plan(name="demo", inputs=(InputSpec(name="ct"),), preprocess=PreprocessSpec(reference="ct"))
+        >>> dump_plan(plan).splitlines()[:2]
+        ['schema_version: 1', 'name: demo']
+    """
     text: str = yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
     return text
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from isocenter.errors import LabelError
+from isocenter.plan.learning import InferenceSpec, TrainingSpec
+from isocenter.plan.part import Part
 from isocenter.records import Code, LabelSchema, Structure
 
 __all__ = [
     "SCHEMA_VERSION",
-    "AugmentationSpec",
-    "InferenceSpec",
     "InputSpec",
     "IntensitySpec",
     "NetworkSpec",
@@ -24,21 +24,12 @@ __all__ = [
     "PreprocessSpec",
     "StructureSpec",
     "TaskSpec",
-    "TrainingSpec",
 ]
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-Millimetres = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-
-class InputSpec(_Part):
+class InputSpec(Part):
     """An image that the network reads.
 
     Attributes:
@@ -46,6 +37,10 @@ class InputSpec(_Part):
         modality: DICOM modality, e.g. ``"CT"``.
         channels: Channels it has.
         required: ``False``: a case may lack it; the network is told by ``present``.
+
+    Example:
+        >>> InputSpec(name="pet", modality="PT", required=False).channels
+        1
     """
 
     name: str
@@ -54,7 +49,7 @@ class InputSpec(_Part):
     required: bool = True
 
 
-class IntensitySpec(_Part):
+class IntensitySpec(Part):
     """How values become network inputs.
 
     Attributes:
@@ -80,7 +75,7 @@ class IntensitySpec(_Part):
         return self
 
 
-class PreprocessSpec(_Part):
+class PreprocessSpec(Part):
     """How a case comes onto the working grid.
 
     Attributes:
@@ -97,18 +92,18 @@ class PreprocessSpec(_Part):
         tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None
     ) = None
     interpolation: Literal["linear", "cubic"] = "linear"
-    intensity: dict[str, IntensitySpec] = {}
+    intensity: dict[str, IntensitySpec] = Field(default_factory=dict)
 
 
-class NetworkSpec(_Part):
+class NetworkSpec(Part):
     """Which network, by registered name, and its options (checked by the network itself)."""
 
     name: str = "unet"
     dimensions: Literal[2, 3] = 3
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
-class StructureSpec(_Part):
+class StructureSpec(Part):
     """A structure of the schema; see `isocenter.Structure`."""
 
     name: str
@@ -118,7 +113,7 @@ class StructureSpec(_Part):
     colour: tuple[int, int, int] | None = None
 
 
-class TaskSpec(_Part):
+class TaskSpec(Part):
     """What is learned.
 
     Attributes:
@@ -130,6 +125,11 @@ class TaskSpec(_Part):
         target: Question of a classification (``class.<target>`` in tables).
         classes: Its answers.
         options: Of the task itself, e.g. loss weights.
+
+    Example:
+        >>> liver = StructureSpec(name="liver", values=(1,), code=("10200004", "SCT", "Liver"))
+        >>> TaskSpec(structures=(liver,)).schema_["liver"].code.meaning
+        'Liver'
     """
 
     name: str = "segmentation"
@@ -139,7 +139,7 @@ class TaskSpec(_Part):
     ignore: int | None = None
     target: str | None = None
     classes: tuple[str, ...] = ()
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def schema_(self) -> LabelSchema:
@@ -176,95 +176,7 @@ class TaskSpec(_Part):
         )
 
 
-class AugmentationSpec(_Part):
-    """Random changes of training patches; ranges are half-widths, probabilities per patch.
-
-    Attributes:
-        rotation_deg: About slice, row and column axis.
-        scale: Relative, e.g. 0.15 for 0.85 to 1.15.
-        mirror: Axes (0 slice, 1 row, 2 column) that may be flipped; left/right structures swap with them.
-        spatial_probability: Of rotation and scale.
-        brightness: In standard deviations of the normalised image.
-        contrast: Relative.
-        gamma: Of the logarithm of the exponent.
-        noise: Largest standard deviation, in those of the normalised image.
-        blur: Largest sigma in voxels.
-        low_resolution: Largest factor by which the patch is coarsened and brought back.
-        intensity_probability: Of each of the intensity changes.
-    """
-
-    rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    scale: float = Field(default=0.0, ge=0, lt=1)
-    mirror: tuple[Literal[0, 1, 2], ...] = ()
-    spatial_probability: Fraction = 0.8
-    brightness: float = Field(default=0.0, ge=0)
-    contrast: float = Field(default=0.0, ge=0, lt=1)
-    gamma: float = Field(default=0.0, ge=0)
-    noise: float = Field(default=0.0, ge=0)
-    blur: float = Field(default=0.0, ge=0)
-    low_resolution: float = Field(default=1.0, ge=1)
-    intensity_probability: Fraction = 0.3
-
-
-class TrainingSpec(_Part):
-    """How the network learns.
-
-    Attributes:
-        strategy: Registered kind of optimisation step.
-        steps: Optimisation steps; the schedule runs on them.
-        batch: Patches a step.
-        patch: Voxels of a patch (slice, row, column) on the working grid.
-        foreground: Share of patches centred on a voxel of a structure, structures taken in equal shares.
-        learning_rate: Peak of the schedule.
-        weight_decay: Of AdamW.
-        warmup: Share of the steps in which the rate rises.
-        clip: Largest norm of the gradient.
-        ema: Decay of the averaged weights that are deployed; 0 turns averaging off.
-        precision: ``"auto"`` is bf16 where the processor computes it natively, else 32 bit.
-        seed: Everything random follows from it.
-        threads: Threads of a step; 0 takes what the machine has. Equal weights are promised for equal threads.
-        workers: Threads that prepare batches ahead; any number gives the same weights.
-        validations: Times that validation cases are predicted during a fit.
-        augmentation: Random changes of patches.
-    """
-
-    strategy: str = "supervised"
-    steps: int = Field(default=1000, ge=1)
-    batch: int = Field(default=2, ge=1)
-    patch: Size = (64, 64, 64)
-    foreground: Fraction = 0.5
-    learning_rate: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    warmup: Fraction = 0.1
-    clip: float = Field(default=12.0, gt=0)
-    ema: float = Field(default=0.99, ge=0, lt=1)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(default=0, ge=0)
-    threads: int = Field(default=0, ge=0)
-    workers: int = Field(default=1, ge=0)
-    validations: int = Field(default=4, ge=0)
-    augmentation: AugmentationSpec = AugmentationSpec()
-
-
-class InferenceSpec(_Part):
-    """How a whole case is predicted.
-
-    Attributes:
-        window: Voxels of a window on the working grid.
-        overlap: Share of a window that its neighbour covers again.
-        batch: Windows at once.
-        precision: As in training.
-        largest_component: Structures of which only the largest connected part is kept.
-    """
-
-    window: Size = (64, 64, 64)
-    overlap: float = Field(default=0.5, ge=0, lt=1)
-    batch: int = Field(default=1, ge=1)
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    largest_component: tuple[str, ...] = ()
-
-
-class Plan(_Part):
+class Plan(Part):
     """Every decision, with its reason.
 
     Attributes:
@@ -293,7 +205,7 @@ class Plan(_Part):
     task: TaskSpec = TaskSpec()
     training: TrainingSpec = TrainingSpec()
     inference: InferenceSpec = InferenceSpec()
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:

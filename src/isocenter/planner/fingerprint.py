@@ -99,6 +99,17 @@ def fingerprint(
 
     Raises:
         DatasetError: No case can be used; the first cause is named.
+
+    Example:
+        >>> from isocenter.data import CaseDataset
+        >>> from isocenter.records import ImageRef
+        >>> from isocenter.volume import Volume
+        >>> image = Volume(np.arange(64.0).reshape(4, 4, 4), Grid.regular((4, 4, 4), spacing_mm=(3, 1, 1)))
+        >>> ref = ImageRef("ct", "memory", lambda region, level: image, lambda: image.grid)
+        >>> dataset = CaseDataset("demo", [Case("a", "p", {"ct": ref}), Case("b", "q", {})])
+        >>> found = fingerprint(dataset, reference="ct")
+        >>> found.median_spacing_mm().tolist(), str(found.problems[0])
+        ([3.0, 1.0, 1.0], "case b: image 'ct' is missing (it has: none)")
     """
 
     def look(case: Case) -> CaseFingerprint | CaseProblem:

@@ -55,6 +55,17 @@ def plan_by_rules(
 
     Raises:
         PlanError: No such task, or a specification that it cannot work with.
+
+    Example:
+        >>> from isocenter.plan import StructureSpec
+        >>> from isocenter.planner import CaseFingerprint
+        >>> from isocenter.volume import Grid
+        >>> heart = CaseFingerprint(Grid.regular((9, 240, 200), spacing_mm=(10, 1.5, 1.5)), {"mr": np.ones(9)})
+        >>> task = TaskSpec(structures=(StructureSpec(name="heart", values=(1,)),))
+        >>> inputs = [InputSpec(name="mr", modality="MR")]
+        >>> plan = plan_by_rules(Fingerprint({"a": heart}), task=task, inputs=inputs, reference="mr")
+        >>> plan.network.dimensions, plan.reasons["network.dimensions"]
+        (2, 'slices are 6.7 times as thick as pixels and only 9: neighbours tell little')
     """
     reasons: dict[str, str] = {}
     orientation, reasons["preprocess.orientation"] = choose_orientation(found)

@@ -20,6 +20,11 @@ def check_values(array: NDArray[Any], where: str) -> None:
 
     Raises:
         ValueRangeError: NaN or infinite values, or the same value everywhere.
+
+    Example:
+        >>> check_values(np.array([0.0, np.nan, 1.0]), "case a: image 'ct'")
+        Traceback (most recent call last):
+        isocenter.errors.ValueRangeError: case a: image 'ct': has 1 NaN or infinite voxels; mend the file
     """
     low, high = float(array.min()), float(array.max())
     if not np.isfinite(low) or not np.isfinite(high):

@@ -36,6 +36,15 @@ def working_grid(reference: Grid, spec: PreprocessSpec) -> Grid:
 
 
 def to_working(volume: Volume, grid: Grid, spec: PreprocessSpec) -> Volume:
-    """``volume`` on the working grid, float32; the border is repeated where the image ends."""
+    """``volume`` on the working grid, float32; the border is repeated where the image ends.
+
+    Example:
+        >>> import numpy as np
+        >>> from isocenter.plan import PreprocessSpec
+        >>> spec = PreprocessSpec(reference="ct", spacing_mm=(1, 1, 2))
+        >>> row = Volume(np.arange(8.0).reshape(1, 1, 8), Grid.regular((1, 1, 8), spacing_mm=(1, 1, 1)))
+        >>> [round(float(v), 1) for v in to_working(row, working_grid(row.grid, spec), spec).array.ravel()]
+        [0.6, 2.5, 4.5, 6.4]
+    """
     turned = volume.reorient(spec.orientation) if spec.orientation else volume
     return resample(turned, grid, interpolation=spec.interpolation)

@@ -60,6 +60,14 @@ class Boxes(_Annotated):
         scores: ``(n,)`` probabilities in 0..1 of a prediction; ``None`` for truth.
         instances: Reads a label map with value ``i + 1`` on the voxels of box ``i``, where there is one: boxes under
             rotation are then taken from the rotated masks.
+
+    Example:
+        >>> import numpy as np
+        >>> from isocenter.records import LabelSchema
+        >>> corners = np.array([[3.5, 9.5, 9.5, 6.5, 14.5, 12.5]])  # voxels 4..6, 10..14, 10..12
+        >>> boxes = Boxes(schema=LabelSchema.of({"nodule": 1}), corners=corners, classes=np.array([0]))
+        >>> (boxes.corners[:, 3:] - boxes.corners[:, :3]).tolist()
+        [[3.0, 5.0, 3.0]]
     """
 
     schema: LabelSchema

@@ -64,6 +64,12 @@ class Case:
         annotations: Of any kind and any source.
         attributes: Scanner, site, age ...: strings, for grouping and reports.
         priors: Ids of earlier cases of the same patient.
+
+    Example:
+        >>> case = Case("scan-1", "patient-1", {}, attributes={"vendor": "A"})
+        >>> case.image("ct")
+        Traceback (most recent call last):
+        isocenter.errors.DatasetError: case scan-1: image 'ct' is missing (it has: none)
     """
 
     id: str

@@ -39,6 +39,11 @@ class Finding:
         evidence: What it rests on: image names, SOP instance UIDs, slice numbers.
         tracking_uid: Same over time for the same thing, where it is followed.
         prior: ``tracking_uid`` of the matched earlier finding.
+
+    Example:
+        >>> volume = Measurement("volume", 1480.0, "mL", interval=(1420.0, 1540.0))
+        >>> Finding("liver", Code("10200004", "SCT", "Liver"), measurements=(volume,)).measurements[0].unit
+        'mL'
     """
 
     name: str

@@ -48,6 +48,10 @@ class Structure:
         code: Coded type for DICOM objects, where known.
         mirror: Name of the left/right partner; a flip across the midline must swap the two.
         colour: Display colour, red, green, blue in 0..255, where the source states one.
+
+    Example:
+        >>> Structure("lung_left", (1,), code=Code("44029006", "SCT", "Left lung"), mirror="lung_right").values
+        (1,)
     """
 
     name: str

@@ -56,6 +56,13 @@ class Prediction:
         maps: Volumes by name: uncertainty, probability of chosen classes.
         flags: What a reader must know.
         provenance: Which model, and how.
+
+    Example:
+        >>> from isocenter.records import Case, ClassLabel
+        >>> label = ClassLabel(name="kind", classes=("cyst", "tumour"), values=("cyst",), probabilities=(0.9, 0.1))
+        >>> doubt = Flag("calibration-missing", "Probabilities were not calibrated.", "review")
+        >>> Prediction(Case("a", "p", {}), (label,), flags=(doubt,)).flags[0].level
+        'review'
     """
 
     case: Case

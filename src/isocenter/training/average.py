@@ -19,6 +19,13 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
         network: Just updated.
         decay: Share that is kept, 0 to below 1.
         step: Counted from 0.
+
+    Example:
+        >>> average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.zeros_(average.weight), nn.init.ones_(network.weight)
+        >>> update_average(average, network, decay=0.99, step=0)  # the start is forgotten quickly
+        >>> round(average.weight.item(), 3)
+        0.9
     """
     keep = min(decay, (1 + step) / (10 + step))
     own, new = list(average.state_dict().values()), list(network.state_dict().values())

@@ -61,7 +61,7 @@ class Grid:
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if (lengths == 0).any() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise GeometryError(
-                f"grid affine is singular: {affine[:3, :3].tolist()}; an axis has no length or is doubled"
+                f"grid affine is singular: {affine[:3, :3].tolist()}; an axis is doubled or has no length"
             )
         affine = affine + 0.0  # -0.0, which flips leave behind, equals 0.0 but hashes otherwise
         affine.setflags(write=False)
@@ -122,8 +122,11 @@ class Grid:
     @property
     def diagonal_mm(self) -> float:
         """Distance between the first and the last voxel centre along the longest diagonal of the box."""
-        corners = self.to_world(np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape]), -1).reshape(-1, 3))
+        corners = self._corners_mm()
         return float(np.linalg.norm(corners[:, None] - corners[None], axis=-1).max())
+
+    def _corners_mm(self) -> Points:
+        return self.to_world(np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape]), -1).reshape(-1, 3))
 
     @property
     def orientation(self) -> str:
@@ -238,8 +241,7 @@ class Grid:
             return f"shape {self.shape} against {other.shape}"
         if self.frame and other.frame and self.frame != other.frame:
             return "frame of reference differs"
-        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape]), -1).reshape(-1, 3)
-        gap = float(np.abs(self.to_world(corners) - other.to_world(corners)).max())
+        gap = float(np.abs(self._corners_mm() - other._corners_mm()).max())
         if gap <= tolerance_mm:
             return None
         own, theirs = (tuple(round(s, 4) for s in g.spacing_mm) for g in (self, other))

@@ -92,6 +92,12 @@ def resample_array(
 
     Returns:
         ``(channel, *shape)``; the input's dtype for ``"nearest"``, else float32.
+
+    Example:
+        >>> back_to_front = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1]])
+        >>> row = np.arange(4).reshape(1, 1, 1, 4)
+        >>> resample_array(row, back_to_front, (1, 1, 4), interpolation="nearest").ravel().tolist()
+        [3, 2, 1, 0]
     """
     orders = _axis_orders(interpolation, spacing)
     source = array if interpolation == "nearest" else array.astype(np.float32)
