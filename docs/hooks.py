@@ -1,4 +1,4 @@
-"""What mkdocs runs while it builds: the navigation from the folders, and one reference page for each room.
+"""What mkdocs runs while it builds: the navigation from the folders, and reference pages: the command line, each room.
 
 A new page or room appears without an entry anywhere. A page's title is its first heading; `index.md` comes first.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import griffe
 from mkdocs.config.defaults import MkDocsConfig
@@ -42,6 +43,23 @@ def hidden_names(room: str) -> list[str]:
     return [a.name for node in imports for a in node.names if node.module == f"isocenter.{room}.{a.name}"]
 
 
+def command_line() -> str:
+    """What `--help` says, of the whole and of each verb."""
+    import typer
+
+    from isocenter.cli.main import app
+
+    group: Any = typer.main.get_command(app)
+    pages = {"isocenter": group} | {f"isocenter {name}": verb for name, verb in group.commands.items()}
+    helps = {name: verb.get_help(verb.context_class(verb, info_name=name)) for name, verb in pages.items()}
+    parts = [f"## {name}\n\n```text\n{text}\n```\n" for name, text in helps.items()]
+    intro = (
+        "Every verb does what the function of the same name in [isocenter](isocenter.md) does. A wrong input is one"
+        " line on the error stream and exit code 2, and leaves nothing half-written; Ctrl-C is exit code 130.\n"
+    )
+    return "\n".join(["# Command line\n", intro, *parts])
+
+
 class Examples(griffe.Extension):
     """Shows a docstring's `Example:` as code, as the plural is shown."""
 
@@ -63,7 +81,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         pages = sorted((docs / folder).rglob("*.md"), key=lambda page: (page.name != "index.md", page.as_posix()))
         entries = [page.relative_to(docs).as_posix() for page in pages]
         if folder == "reference":
-            entries += [f"reference/{room}.md" for room in ("isocenter", *rooms())]
+            entries += [f"reference/{page}.md" for page in ("command-line", "isocenter", *rooms())]
         nav.append({title: list(entries)})
     config.nav = [*nav, "benchmarks.md"]
     return config
@@ -74,6 +92,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     face = "# isocenter\n\n::: isocenter\n    options:\n      members: false\n\n## Public names\n\n"
     face += "".join(f"- `{name}`, from [{room}]({room.split('.')[1]}.md)\n" for name, room in public_names())
     files.append(File.generated(config, "reference/isocenter.md", content=face))
+    files.append(File.generated(config, "reference/command-line.md", content=command_line()))
     for room in rooms():
         text = f"# isocenter.{room}\n\n::: isocenter.{room}\n"
         for name in hidden_names(room):
