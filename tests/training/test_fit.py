@@ -107,7 +107,7 @@ def test_an_interrupted_fit_gives_the_weights_of_a_whole_one(
     assert_same_weights(whole, resumed)
 
 
-def test_a_checkpoint_of_another_plan_is_refused_and_without_resume_not_looked_at(
+def test_a_checkpoint_of_another_plan_or_other_cases_is_refused_and_without_resume_not_looked_at(
     samples, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("isocenter.training.loop.CHECKPOINT_SECONDS", -1.0)
@@ -115,8 +115,20 @@ def test_a_checkpoint_of_another_plan_is_refused_and_without_resume_not_looked_a
     first = fit(plan, samples, tmp_path).network
     with pytest.raises(ModelIntegrityError, match="another plan"):
         fit(set_values(plan, ["training.seed=9"]), samples, tmp_path, resume=True)
+    with pytest.raises(ModelIntegrityError, match="other cases"):
+        fit(plan, samples[:2], tmp_path, resume=True)
     anew = fit(plan, samples, tmp_path)
     assert_same_weights(first, anew.network)
+
+
+def test_a_new_fit_takes_away_the_checkpoint_of_an_old_one(samples, tmp_path: Path, monkeypatch) -> None:
+    plan = plan_of(steps=3)
+    with monkeypatch.context() as often:
+        often.setattr("isocenter.training.loop.CHECKPOINT_SECONDS", -1.0)
+        fit(plan, samples, tmp_path)
+    assert (tmp_path / CHECKPOINT).exists()
+    fit(plan, samples, tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_what_a_fit_leaves_and_tells(samples, tmp_path: Path) -> None:

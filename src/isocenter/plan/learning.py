@@ -78,7 +78,7 @@ class TrainingSpec(Part):
     clip: float = Field(default=12.0, gt=0)
     ema: float = Field(default=0.99, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=0)
     validations: int = Field(default=4, ge=0)

@@ -29,7 +29,7 @@ def write_checkpoint(
         modules: Of the strategy.
         optimizers: Of the strategy.
         step: Steps done.
-        plan: Plan as text; a resume with another plan is refused.
+        plan: Plan and data as text; a resume with another is refused.
     """
     from safetensors.torch import save_file
 
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Opt
         raise ModelIntegrityError(f"checkpoint {path}: was changed or damaged; start the fit anew")
     if meta["plan"] != plan:
         raise ModelIntegrityError(
-            f"checkpoint {path}: was made with another plan; resume with the same one or start anew"
+            f"checkpoint {path}: was made with another plan or other cases; resume with the same or start anew"
         )
     try:
         modules.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})

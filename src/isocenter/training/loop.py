@@ -6,6 +6,8 @@ step: with Trainer both would have to be worked around, and more of the code wou
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import time
@@ -123,10 +125,12 @@ class _Loop:
         self.figures: dict[str, float] = {}
 
     def run(self, data: Mapping[str, SampleSource], *, resume: bool) -> TrainingRun:
-        text = dump_plan(self.plan)
+        text = _origin(self.plan, data)
         file = self.folder / CHECKPOINT
         done = 0
-        if resume and file.exists():
+        if not resume:
+            file.unlink(missing_ok=True)  # or a later resume could take it for one of this fit
+        elif file.exists():
             done = read_checkpoint(file, self.modules, self.optimizers, plan=text)
             log.info("resumed after step %d", done)
         self.modules = nn.ModuleDict({k: self.fabric.setup_module(m) for k, m in self.modules.items()})
@@ -197,6 +201,12 @@ class _Loop:
     def _save(self, file: Path, done: int, text: str) -> None:
         bare = nn.ModuleDict({k: getattr(m, "module", m) for k, m in self.modules.items()})
         write_checkpoint(file, bare, self.optimizers, step=done, plan=text)
+
+
+def _origin(plan: Plan, data: Mapping[str, SampleSource]) -> str:
+    """What a checkpoint must come from to be resumed: the plan, and the cases in their order."""
+    cases = {name: [source[k].case.id for k in range(len(source))] for name, source in sorted(data.items())}
+    return f"{dump_plan(plan)}# cases: {hashlib.sha256(json.dumps(cases).encode()).hexdigest()}\n"
 
 
 def _fabric(plan: Plan, device: str) -> Fabric:
