@@ -1,6 +1,7 @@
 """What mkdocs runs while it builds: the navigation from the folders, and reference pages: the command line, each room.
 
-A new page or room appears without an entry anywhere. A page's title is its first heading; `index.md` comes first.
+A new page or room appears without an entry anywhere. A page's title is its first heading; pages stand in the order in
+which the `index.md` of their folder names them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ def public_names() -> list[tuple[str, str]]:
     face = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     tables = [n for n in face.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "_EXPORTS"]
     return sorted(ast.literal_eval(tables[0].value).items())
+
+
+def reading_order(page: Path) -> int:
+    """Where the index of the folder names a page; the index itself is first, pages that it does not name are last."""
+    index = page.with_name("index.md").read_text(encoding="utf-8")
+    place = index.find(f"]({page.name})")
+    return -1 if page.name == "index.md" else place if place >= 0 else len(index)
 
 
 def hidden_names(room: str) -> list[str]:
@@ -78,7 +86,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     docs = Path(config.docs_dir)
     nav: list[str | dict[str, str | list[str]]] = ["index.md"]
     for title, folder in PARTS.items():
-        pages = sorted((docs / folder).rglob("*.md"), key=lambda page: (page.name != "index.md", page.as_posix()))
+        pages = sorted((docs / folder).rglob("*.md"), key=lambda page: (reading_order(page), page.as_posix()))
         entries = [page.relative_to(docs).as_posix() for page in pages]
         if folder == "reference":
             entries += [f"reference/{page}.md" for page in ("command-line", "isocenter", *rooms())]

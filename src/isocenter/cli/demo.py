@@ -19,7 +19,7 @@ def command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Simulate studies, learn from them, judge the model on unseen ones, predict one: a few minutes."""
+    """Run the whole line on simulated studies: minutes."""
     from isocenter.workflow import demo
 
     start_logging(quiet)

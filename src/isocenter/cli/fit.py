@@ -44,7 +44,7 @@ def command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn from a dataset: plan, prepare, train, write a model folder."""
+    """Learn from a dataset and write a model folder."""
     from isocenter.plan import read_plan
     from isocenter.workflow import fit
 

@@ -20,7 +20,7 @@ def command(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make DICOM CT studies of a digital phantom, with truth as DICOM SEG."""
+    """Make DICOM studies of a digital phantom, with truth."""
     from isocenter.workflow import simulate
 
     start_logging(quiet)
