@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,11 +131,14 @@ def test_the_task_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         build_task(TaskSpec(name="number"), "ct")
 
 
-def test_the_quick_start(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "quickstart.py", tmp_path / "q", "2"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "heart: Dice" in done.stdout
+def test_the_quick_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import isocenter as iso
+
+    simulate = iso.simulate
+    coarse = {"cases": 3, "matrix": 48, "slice_mm": 15}
+    monkeypatch.setattr(iso, "simulate", lambda *words, **named: simulate(*words, **{**named, **coarse}))
+    monkeypatch.setattr(sys, "argv", ["quickstart.py", str(tmp_path / "q"), "2"])
+    runpy.run_path(str(EXAMPLES / "quickstart.py"))
+    assert "heart: Dice" in capsys.readouterr().out
     files = {p.name for p in (tmp_path / "q/result").iterdir()}
     assert {"segmentation.dcm", "segmentation.nii.gz", "findings.json", "report.html"} <= files
