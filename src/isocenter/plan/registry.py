@@ -80,7 +80,8 @@ class Registry(Generic[T]):
         if name not in self._items:
             near = difflib.get_close_matches(name, self.names(), n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise PlanError(f"no {self.kind} {name!r}{hint}; there are: {', '.join(self.names())}; --plugin imports others")
+            known = ", ".join(self.names())
+            raise PlanError(f"no {self.kind} {name!r}{hint}; there are: {known}; --plugin imports others")
         return self._items[name]
 
     def _come_home(self) -> None:
