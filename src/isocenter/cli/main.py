@@ -65,9 +65,6 @@ def _root(
 
 def main() -> None:
     """Run the command line; what a user can mend becomes one line and exit code 2."""
-    # Threads that wait for each other sleep instead of spinning: where another program shares the cores, spinning made
-    # a prediction 4 to 20 times slower. It must be set before torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except IsocenterError as error:

@@ -173,7 +173,7 @@ def _training(
         rotation_deg=turn, scale=0.2 if flat else 0.15, brightness=0.2, contrast=0.25, gamma=0.3, noise=0.15, blur=1.0,
         low_resolution=2.0,
     )  # fmt: skip
-    steps = {"segmentation": 2500 if flat else 1000, "detection": 1500, "classification": 600}.get(task.name, 1000)
+    steps = {"segmentation": 2000 if flat else 1000, "detection": 1500, "classification": 600}.get(task.name, 1000)
     return TrainingSpec(
         steps=steps,
         batch=batch,
