@@ -88,7 +88,7 @@ def find_layout(path: Path) -> str:
     for name in layout_names():
         try:
             layout = layout_named(name)
-        except ImportError as error:
+        except ConfigError as error:  # a plug-in that cannot be loaded must not hide the others
             _log.warning("layout '%s' cannot be loaded and is passed over: %s", name, error)
             continue
         if layout.detect(path):
