@@ -16,7 +16,8 @@ from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
 # What pydicom and highdicom warn of quotes values of the file, names among them; those must reach no log. A filter
 # set once is safe with threads, which warnings.catch_warnings is not.
 warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
-logging.getLogger("pydicom").setLevel(logging.ERROR)
+# a filter, since pydicom sets the level of its logger itself when it is first imported
+logging.getLogger("pydicom").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 __all__ = [
     "STRICT",
