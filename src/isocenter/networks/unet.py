@@ -2,8 +2,7 @@
 
 Encoder of residual blocks, decoder with skip connections (Ronneberger et al. 2015; residual encoder as in nnU-Net
 revisited, Isensee et al. 2024). The stem may move blocks of 2x2 voxels into channels and the heads move them back: the
-full resolution is kept in the data while the convolutions run on a quarter of the positions, which on a CPU is the
-difference between 40 and 66 images a second.
+full resolution is kept in the data while the convolutions run on a quarter of the positions.
 """
 
 from __future__ import annotations
