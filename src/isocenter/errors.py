@@ -18,12 +18,19 @@ __all__ = [
     "PlanError",
     "SeriesError",
     "SplitError",
+    "StoppedError",
     "ValueRangeError",
 ]
 
 
 class IsocenterError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and mend.
+
+    Attributes:
+        exit_code: Of the command line.
+    """
+
+    exit_code = 2
 
 
 class GeometryError(IsocenterError):
@@ -68,3 +75,9 @@ class ConfigError(IsocenterError):
 
 class MissingExtraError(IsocenterError):
     """An optional part that is not installed; the message names the install line."""
+
+
+class StoppedError(IsocenterError):
+    """Work that was stopped on request (Ctrl-C, SIGTERM); the message says what is kept and how to go on."""
+
+    exit_code = 130

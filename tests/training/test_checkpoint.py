@@ -52,9 +52,10 @@ def assert_same(a, b) -> None:
 def test_a_fit_goes_on_from_a_checkpoint_as_if_never_stopped(tmp_path: Path) -> None:
     file = tmp_path / "new" / "c.safetensors"
     modules, optimizers = parts(0, steps=3)
-    write_checkpoint(file, modules, optimizers, step=3, plan="plan: ü")
+    facts = {"history": [{"step": 2, "loss": 0.1}]}
+    write_checkpoint(file, modules, optimizers, step=3, plan="plan: ü", facts=facts)
     others, their_optimizers = parts(1)
-    assert read_checkpoint(file, others, their_optimizers, plan="plan: ü") == 3
+    assert read_checkpoint(file, others, their_optimizers, plan="plan: ü") == (3, facts)
     assert_same(modules, others)
     for name, optimizer in optimizers.items():
         assert their_optimizers[name].state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
@@ -69,7 +70,7 @@ def test_a_checkpoint_before_the_first_step(tmp_path: Path) -> None:
     file = tmp_path / "c.safetensors"
     write_checkpoint(file, *parts(0), step=0, plan="")
     others, optimizers = parts(1)
-    assert read_checkpoint(file, others, optimizers, plan="") == 0
+    assert read_checkpoint(file, others, optimizers, plan="") == (0, {})
     assert_same(parts(0)[0], others)
 
 

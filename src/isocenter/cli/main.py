@@ -69,7 +69,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except IsocenterError as error:
         typer.echo(f"isocenter: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:

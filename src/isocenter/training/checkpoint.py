@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from isocenter.io.files import atomic_path
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
-FORMAT = "isocenter-checkpoint-1"
+FORMAT = "isocenter-checkpoint-2"
 
 
 def write_checkpoint(
-    path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, step: int, plan: str
+    path: Path,
+    modules: nn.Module,
+    optimizers: Mapping[str, Optimizer],
+    *,
+    step: int,
+    plan: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Everything that a fit needs to go on after ``step`` steps; written aside, then renamed.
 
@@ -30,21 +37,28 @@ def write_checkpoint(
         optimizers: Of the strategy.
         step: Steps done.
         plan: Plan and data as text; a resume with another is refused.
+        facts: Whatever else is to come back, as JSON can hold it.
+
+    Raises:
+        ConfigError: The place cannot be written to, or is full; what was there before is whole.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {f"module.{k}": v.detach().cpu().contiguous() for k, v in modules.state_dict().items()}
     for name, optimizer in optimizers.items():
         for number, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"optimizer.{name}.{number}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    meta = {"format": FORMAT, "step": str(step), "plan": plan}
+    meta = {"format": FORMAT, "step": str(step), "plan": plan, "facts": json.dumps(facts or {})}
+    data = save(tensors, meta | {"digest": _digest(tensors, meta)})
     with atomic_path(path) as aside:
-        save_file(tensors, aside, meta | {"digest": _digest(tensors, meta)})
+        aside.write_bytes(data)  # not save_file: its errors do not say that a disk is full
 
 
-def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, plan: str) -> int:
-    """Load what `write_checkpoint` wrote; returns the steps done.
+def read_checkpoint(
+    path: Path, modules: nn.Module, optimizers: Mapping[str, Optimizer], *, plan: str
+) -> tuple[int, dict[str, Any]]:
+    """Load what `write_checkpoint` wrote; returns the steps done and the facts.
 
     Raises:
         ModelIntegrityError: Not a checkpoint, damaged, or made with another plan.
@@ -75,7 +89,7 @@ def read_checkpoint(path: Path, modules: nn.Module, optimizers: Mapping[str, Opt
         ) from None
     for name, optimizer in optimizers.items():
         _load_optimizer(optimizer, name, tensors)
-    return int(meta["step"])
+    return int(meta["step"]), json.loads(meta["facts"])
 
 
 def _digest(tensors: Mapping[str, Tensor], meta: Mapping[str, str]) -> str:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from isocenter.errors import ValueRangeError
+from isocenter.errors import ConfigError, ModelIntegrityError, StoppedError, ValueRangeError
 from isocenter.inference import resolve_precision
 from isocenter.networks import build_network
 from isocenter.plan import Plan, dump_plan
@@ -28,9 +28,10 @@ from isocenter.training.checkpoint import read_checkpoint, write_checkpoint
 from isocenter.training.contract import Batch, SampleSource, StepContext, Strategy, build_strategy
 from isocenter.training.prefetch import prefetch
 from isocenter.training.schedule import one_cycle
+from isocenter.training.stopping import hear_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lightning.fabric import Fabric
 
@@ -64,16 +65,18 @@ class TrainingRun:
 
     Attributes:
         network: To deploy, in evaluation mode, on the CPU.
-        history: One row a validation or log point.
-        seconds: Wall time of the steps.
+        history: One row a validation.
+        seconds: Wall time of the steps, those before an interruption included.
+        steps: Steps done: fewer than planned where the time ran out.
     """
 
     network: nn.Module
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+    steps: int = 0
 
 
-def train(
+def train(  # noqa: PLR0913 all but the first three are what surrounds a fit, by name
     plan: Plan,
     task: Task,
     data: Mapping[str, SampleSource],
@@ -83,8 +86,13 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     resume: bool = False,
     device: str = "auto",
+    seconds: float | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> TrainingRun:
     """Run the plan's strategy for the plan's steps.
+
+    A checkpoint is written every minute, when a stop is asked for, and after the last step. From any of them a fit
+    goes on to the weights that an unbroken one would have had.
 
     Args:
         plan: Every decision.
@@ -95,71 +103,86 @@ def train(
         progress: Called after every step.
         resume: Go on from the checkpoint in ``folder``, where there is one.
         device: Fabric accelerator: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        seconds: Wall time after which the remaining steps are left out. The schedule is not bent, so plan steps
+            that fit; this is for a machine that turned out slower.
+        start: Weights of the network to begin with, those of an earlier fit, instead of random ones.
 
     Raises:
         ValueRangeError: The loss is not finite.
-        ModelIntegrityError: A checkpoint that cannot be resumed from.
+        ModelIntegrityError: A checkpoint that cannot be resumed from, or ``start`` of another network.
+        ConfigError: The folder cannot be written to, or its disk is full; the last checkpoint is whole.
+        StoppedError: Ctrl-C or SIGTERM; the steps done are in the checkpoint.
     """
-    with _threads(plan.training.threads):
-        fabric = _fabric(plan, device)
-        return _Loop(plan, task, fabric, folder, validate, progress).run(data, resume=resume)
+    with _threads(plan.training.threads), hear_stop() as stopped:
+        loop = _Loop(plan, task, _fabric(plan, device), folder, start)
+        return loop.run(data, _Calls(validate, progress, stopped, seconds), resume=resume)
+
+
+@dataclass(frozen=True)
+class _Calls:
+    validate: Callable[[nn.Module], float] | None
+    progress: Callable[[Progress], None] | None
+    stopped: Callable[[], bool]
+    seconds: float | None
 
 
 class _Loop:
     def __init__(
-        self,
-        plan: Plan,
-        task: Task,
-        fabric: Fabric,
-        folder: Path,
-        validate: Callable[[nn.Module], float] | None,
-        progress: Callable[[Progress], None] | None,
+        self, plan: Plan, task: Task, fabric: Fabric, folder: Path, start: Mapping[str, Tensor] | None
     ) -> None:
         self.plan, self.task, self.fabric, self.folder = plan, task, fabric, folder
-        self.validate, self.progress = validate, progress
         self.strategy: Strategy = build_strategy(plan, task)
         torch.manual_seed(plan.training.seed)
         network = build_network(plan.network, plan.inputs, task.heads())
+        if start is not None:
+            _load_start(network, start)
         self.modules: Any = self.strategy.modules(plan, network)
         self.optimizers: Any = dict(self.strategy.optimizers(self.modules))
         self.figures: dict[str, float] = {}
+        self.result = TrainingRun(nn.Identity())
+        self.origin, self.saved = "", 0
 
-    def run(self, data: Mapping[str, SampleSource], *, resume: bool) -> TrainingRun:
-        text = _origin(self.plan, data)
-        file = self.folder / CHECKPOINT
-        done = 0
-        if not resume:
-            file.unlink(missing_ok=True)  # or a later resume could take it for one of this fit
-        elif file.exists():
-            done = read_checkpoint(file, self.modules, self.optimizers, plan=text)
-            log.info("resumed after step %d", done)
+    def run(self, data: Mapping[str, SampleSource], calls: _Calls, *, resume: bool) -> TrainingRun:
+        self.origin = _origin(self.plan, data)
+        self._restore(resume)
         self.modules = nn.ModuleDict({k: self.fabric.setup_module(m) for k, m in self.modules.items()})
         self.optimizers = {k: self.fabric.setup_optimizers(o) for k, o in self.optimizers.items()}
         streams = self.strategy.streams(data)
-        steps = self.plan.training.steps
-        result = TrainingRun(nn.Identity())
-        began, saved = time.perf_counter(), time.perf_counter()
         batches = prefetch(
             lambda step: {name: stream.batch(step) for name, stream in streams.items()},
-            range(done, steps), self.plan.training.workers,
+            range(self.saved, self.plan.training.steps), self.plan.training.workers,
         )  # fmt: skip
-        with _tensorboard(self.folder) as board, closing(batches):
-            for step, batch in enumerate(batches, start=done):
-                self._step(step, batch)
-                if self._is_due(step + 1) and self.validate is not None:
-                    self.figures["validation"] = self.validate(self._deployable())
-                    result.history.append({"step": step + 1, **self.figures})
-                    board(step + 1, self.figures)
-                elif (step + 1) % 20 == 0:
-                    board(step + 1, self.figures)
-                if time.perf_counter() - saved > CHECKPOINT_SECONDS and step + 1 < steps:
-                    self._save(file, step + 1, text)
-                    saved = time.perf_counter()
-                if self.progress is not None:
-                    self.progress(Progress(step + 1, steps, dict(self.figures)))
-        result.seconds = time.perf_counter() - began
-        result.network = self._deployable().cpu().eval()
-        return result
+        with _curves(self.folder, self._kept) as curves, closing(batches):
+            self._steps(batches, calls, curves)
+        self.result.network = self._deployable().cpu().eval()
+        return self.result
+
+    def _steps(self, batches: Iterable[Mapping[str, Batch]], calls: _Calls, curves: Curves) -> None:
+        steps, before = self.plan.training.steps, self.result.seconds
+        began = written = time.perf_counter()
+        for step, batch in enumerate(batches, start=self.saved):
+            self._step(step, batch)
+            done = step + 1
+            if self._is_due(done) and calls.validate is not None:
+                self.figures["validation"] = calls.validate(self._deployable())
+                self.result.history.append({"step": done, **self.figures})
+                curves(done, self.figures)
+            elif done % 20 == 0:
+                curves(done, self.figures)
+            now = time.perf_counter()
+            self.result.seconds, self.result.steps = before + now - began, done
+            over = calls.seconds is not None and self.result.seconds > calls.seconds
+            stop = calls.stopped()
+            if now - written > CHECKPOINT_SECONDS or done == steps or over or stop:
+                self._save(done)
+                written = now
+            if calls.progress is not None:
+                calls.progress(Progress(done, steps, dict(self.figures)))
+            if stop and done < steps:
+                raise StoppedError(f"stopped after step {done} of {steps}; {self._kept()}")
+            if over and done < steps:
+                log.warning("the time is over after step %d of %d; the remaining steps are left out", done, steps)
+                return
 
     def _step(self, step: int, batches: Mapping[str, Batch]) -> None:
         spec = self.plan.training
@@ -198,9 +221,39 @@ class _Loop:
         plain: nn.Module = getattr(module, "module", module)
         return plain
 
-    def _save(self, file: Path, done: int, text: str) -> None:
+    def _restore(self, resume: bool) -> None:
+        file = self.folder / CHECKPOINT
+        if not resume:
+            file.unlink(missing_ok=True)  # or a later resume could take it for one of this fit
+        elif file.exists():
+            self.saved, facts = read_checkpoint(file, self.modules, self.optimizers, plan=self.origin)
+            self.figures, self.result.history = facts["figures"], facts["history"]
+            self.result.seconds, self.result.steps = facts["seconds"], self.saved
+            log.info("resumed after step %d", self.saved)
+
+    def _save(self, done: int) -> None:
         bare = nn.ModuleDict({k: getattr(m, "module", m) for k, m in self.modules.items()})
-        write_checkpoint(file, bare, self.optimizers, step=done, plan=text)
+        facts = {"figures": self.figures, "history": self.result.history, "seconds": self.result.seconds}
+        try:
+            write_checkpoint(
+                self.folder / CHECKPOINT, bare, self.optimizers, step=done, plan=self.origin, facts=facts
+            )  # fmt: skip
+        except ConfigError as error:
+            raise ConfigError(f"after step {done}: {error}; {self._kept()}") from error
+        self.saved = done
+
+    def _kept(self) -> str:
+        if not self.saved:
+            return "nothing is kept yet: start anew"
+        return f"step {self.saved} is kept: go on from it with --resume"
+
+
+def _load_start(network: nn.Module, start: Mapping[str, Tensor]) -> None:
+    try:
+        network.load_state_dict(start)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:300]
+        raise ModelIntegrityError(f"the weights to start from do not fit the plan's network ({text})") from None
 
 
 def _origin(plan: Plan, data: Mapping[str, SampleSource]) -> str:
@@ -233,17 +286,31 @@ def _threads(wanted: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+Curves = Callable[[int, Mapping[str, float]], None]
+
+
 @contextmanager
-def _tensorboard(folder: Path) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def _curves(folder: Path, kept: Callable[[], str]) -> Iterator[Curves]:
+    """What writes figures for TensorBoard; its writer has a thread of its own, whose failures come up late."""
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    @contextmanager
+    def refused() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written ({error.strerror}); {kept()}") from error
+
+    with refused():
+        writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(step: int, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            writer.add_scalar(name, value, step)
+        with refused():
+            for name, value in figures.items():
+                writer.add_scalar(name, value, step)
 
     try:
         yield write
     finally:
-        writer.close()
+        with refused():
+            writer.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 __all__ = ["compiled", "in_parts", "usable_cores"]
@@ -60,7 +61,7 @@ def in_parts(work: Callable[[int, int], object], count: int, *, threads: int | N
         work(0, count)
         return
     edges = [count * k // parts for k in range(parts + 1)]
-    futures = [_threads().submit(work, a, b) for a, b in zip(edges[1:-1], edges[2:], strict=True)]
+    futures = [_threads().submit(work, a, b) for a, b in pairwise(edges[1:])]
     work(edges[0], edges[1])
     for future in futures:
         future.result()
