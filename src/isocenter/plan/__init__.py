@@ -1,5 +1,6 @@
 """The typed plan: its schema, its files, and the registry of plug-ins it can name."""
 
+from isocenter.plan.budget import BudgetSpec, CandidateSpec
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
 from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec
 from isocenter.plan.registry import Registry
@@ -17,6 +18,8 @@ from isocenter.plan.schema import (
 __all__ = [
     "SCHEMA_VERSION",
     "AugmentationSpec",
+    "BudgetSpec",
+    "CandidateSpec",
     "InferenceSpec",
     "InputSpec",
     "IntensitySpec",

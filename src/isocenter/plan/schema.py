@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from isocenter.errors import LabelError
+from isocenter.plan.budget import BudgetSpec
 from isocenter.plan.learning import InferenceSpec, TrainingSpec
 from isocenter.plan.part import Part
 from isocenter.records import Code, LabelSchema, Structure
@@ -188,6 +189,7 @@ class Plan(Part):
         task: Decision.
         training: How it learns.
         inference: How a whole case is predicted and cleaned.
+        budget: What the fit may take, where one was stated; the steps were chosen for it.
         reasons: By dotted key: why the planner decided so.
 
     Example:
@@ -205,6 +207,7 @@ class Plan(Part):
     task: TaskSpec = TaskSpec()
     training: TrainingSpec = TrainingSpec()
     inference: InferenceSpec = InferenceSpec()
+    budget: BudgetSpec | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -29,12 +29,14 @@ class CaseFingerprint:
         values: By image: values of annotated voxels, evenly drawn, at most `VALUES` (of all voxels without labels).
         extent_mm: Size of the box around everything annotated, along slice, row, column; ``None`` without.
         thickness_mm: By structure: hydraulic diameter 4 V / A, the diameter of a long cylinder.
+        main_piece: By structure: share of its voxels in its largest connected piece (26 neighbours).
     """
 
     grid: Grid
     values: Mapping[str, NDArray[np.float32]]
     extent_mm: tuple[float, float, float] | None = None
     thickness_mm: Mapping[str, float] = field(default_factory=dict)
+    main_piece: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Fingerprint:
             n: float(np.median([c.thickness_mm[n] for c in self.cases.values() if n in c.thickness_mm]))
             for n in sorted(names)
         }
+
+    def main_piece(self) -> dict[str, float]:
+        """Of each structure, in the case where it is most scattered."""
+        names = {n for c in self.cases.values() for n in c.main_piece}
+        return {n: min(c.main_piece[n] for c in self.cases.values() if n in c.main_piece) for n in sorted(names)}
 
     def values(self, image: str) -> NDArray[np.float32]:
         """Of annotated voxels of an image over all cases.
@@ -131,7 +138,7 @@ def fingerprint(
 def _look(case: Case, reference: str, annotation: str, schema: LabelSchema | None) -> CaseFingerprint:
     image = case.image(reference).read()
     check_values(image.array, f"case {case.id}: image {reference!r}")
-    mask, labelled, extent, thickness = None, None, None, {}
+    mask, labelled, extent, thickness, pieces = None, None, None, {}, {}
     labels = case.find(LabelMap, name=annotation, image=reference) or case.find(Masks, name=annotation, image=reference)
     if labels is not None and schema is not None:
         volume = labels.read()
@@ -140,7 +147,9 @@ def _look(case: Case, reference: str, annotation: str, schema: LabelSchema | Non
         own = schema if isinstance(labels, LabelMap) else LabelSchema(labels.schema.structures, exclusive=False)
         mask = _anything(encoded)
         extent = _extent(mask, volume.grid, image.grid)
-        thickness = _thickness(encoded, own, volume.grid)
+        parts = _parts(encoded, own)
+        thickness = {name: _thickness(part, volume.grid) for name, part in parts.items()}
+        pieces = {name: _main_piece(part) for name, part in parts.items()}
         mask = mask if mask.any() else None
     boxes = case.find(Boxes, name=annotation, image=reference)
     if boxes is not None and len(boxes.corners):
@@ -156,7 +165,7 @@ def _look(case: Case, reference: str, annotation: str, schema: LabelSchema | Non
         same = mask is not None and labelled is not None and labelled.is_close(other.grid, tolerance_mm=0.1)
         chosen = other.array[0][mask] if same else other.array.ravel()
         values[name] = chosen[:: -(-len(chosen) // VALUES)].astype(np.float32)
-    return CaseFingerprint(image.grid, values, extent, thickness)
+    return CaseFingerprint(image.grid, values, extent, thickness, pieces)
 
 
 def _anything(encoded: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -176,24 +185,35 @@ def _extent(mask: NDArray[np.bool_], grid: Grid, reference: Grid) -> tuple[float
     return sides[a], sides[b], sides[c]
 
 
-def _thickness(encoded: NDArray[np.uint8], schema: LabelSchema, grid: Grid) -> dict[str, float]:
-    """4 V / A with A from exposed voxel faces, which overstate a smooth surface by half on average."""
-    spacing = np.asarray(grid.spacing_mm)
-    faces = np.prod(spacing) / spacing
+def _parts(encoded: NDArray[np.uint8], schema: LabelSchema) -> dict[str, NDArray[np.bool_]]:
+    """Mask of each structure that is there, cut to its box with a border of one voxel where there is room."""
     out = {}
     for name, mask in zip(schema.names, schema.masks(encoded), strict=True):
         box = tuple(
             slice(max(int(h[0]) - 1, 0), int(h[-1]) + 2) if len(h) else slice(0, 0)
             for h in (np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3))
         )
-        part = mask[box]
-        if not part.any():
-            continue
-        area = 0.0
-        for axis in range(3):
-            if part.shape[axis] > 1:
-                changes = int(np.count_nonzero(np.diff(part.view(np.int8), axis=axis)))
-                area += changes * float(faces[axis])
-        volume = float(part.sum()) * float(np.prod(spacing))
-        out[name] = 4 * volume / max(area / 1.5, 1e-6)
+        if mask[box].any():
+            out[name] = mask[box]
     return out
+
+
+def _thickness(part: NDArray[np.bool_], grid: Grid) -> float:
+    """4 V / A with A from exposed voxel faces, which overstate a smooth surface by half on average."""
+    spacing = np.asarray(grid.spacing_mm)
+    faces = np.prod(spacing) / spacing
+    area = 0.0
+    for axis in range(3):
+        if part.shape[axis] > 1:
+            changes = int(np.count_nonzero(np.diff(part.view(np.int8), axis=axis)))
+            area += changes * float(faces[axis])
+    volume = float(part.sum()) * float(np.prod(spacing))
+    return 4 * volume / max(area / 1.5, 1e-6)
+
+
+def _main_piece(part: NDArray[np.bool_]) -> float:
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(part, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel())[1:]
+    return float(sizes.max() / sizes.sum())

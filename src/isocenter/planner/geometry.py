@@ -112,8 +112,12 @@ def choose_spacing(
     return (a, b, c), f"coarser than the median so that a case has {voxels / 1e6:.1f} million voxels{detail}"
 
 
-def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dimensions: int) -> Topology:
+def choose_topology(
+    patch: NDArray[np.int64], spacing: NDArray[np.float64], dimensions: int, *, reach: int = 1
+) -> Topology:
     """Stem of 2 and stages that halve every even axis that is not coarser than twice the finest, until 7 to 13 remain.
+
+    Small patches are halved further until columns are ``reach`` voxels apart, where a head needs that stride.
 
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
     """
@@ -122,7 +126,8 @@ def choose_topology(patch: NDArray[np.int64], spacing: NDArray[np.float64], dime
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
     while len(strides) < 6:
-        stride = _stride(size, step, dimensions, least=7)
+        near = patch[2] / size[2] >= reach
+        stride = _stride(size, step, dimensions, least=7 if near else 2)
         if max(stride) == 1:
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))

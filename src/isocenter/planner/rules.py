@@ -39,6 +39,10 @@ __all__ = ["plan_by_rules"]
 
 ABSOLUTE = ("CT",)
 """Modalities whose values mean the same on every scanner."""
+ONE_PIECE = 0.95
+"""Share of a structure's voxels in its largest piece from which on, in every case, it counts as one piece."""
+FEWEST_CASES = 5
+"""Fewer cases say nothing of how a structure may be scattered."""
 
 
 def plan_by_rules(
@@ -74,7 +78,8 @@ def plan_by_rules(
     working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, dimensions)
     actual = np.where(np.asarray(working) == 0, spacing, working)
     shape = np.maximum(1, np.round(size_mm / actual)).astype(np.int64)
-    whole = all(head.kind == "global" for head in build_task(task, reference).heads().values())
+    heads = build_task(task, reference).heads().values()
+    whole = all(head.kind == "global" for head in heads)
     if whole:
         actual, working, shape = _coarse_enough(actual, working, size_mm, dimensions, reasons)
         patch = tuple(int(np.ceil(n / 8) * 8) if n >= 8 else int(n) for n in shape)
@@ -84,7 +89,8 @@ def plan_by_rules(
     else:
         patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
     training = _training(task, dimensions, patch, 1 if dimensions == 2 else voxel_cost(actual), reasons)
-    topology = choose_topology(np.asarray(patch), actual, dimensions)
+    reach = max((head.stride for head in heads if head.kind == "strided"), default=1)
+    topology = choose_topology(np.asarray(patch), actual, dimensions, reach=reach)
     norm, why = _normalisation(task, training.batch)
     reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
     options: dict[str, Any] = {
@@ -104,7 +110,12 @@ def plan_by_rules(
         network=NetworkSpec(dimensions=dimensions, options=_plain(options)),  # type: ignore[arg-type]
         task=task,
         training=training,
-        inference=InferenceSpec(window=patch, overlap=0.0 if whole else 0.5, batch=8 if dimensions == 2 else 1),  # type: ignore[arg-type]
+        inference=InferenceSpec(
+            window=patch,  # type: ignore[arg-type]
+            overlap=0.0 if whole else 0.5,
+            batch=8 if dimensions == 2 else 1,
+            largest_component=_in_one_piece(found, task, reasons),
+        ),
         reasons=reasons,
     )
 
@@ -200,6 +211,20 @@ def _intensity(found: Fingerprint, inputs: Sequence[InputSpec], reasons: dict[st
         )  # fmt: skip
         reasons[key] = f"{spec.modality} values are absolute: 0.5 to 99.5 percentile of annotated voxels of all cases"
     return out
+
+
+def _in_one_piece(found: Fingerprint, task: TaskSpec, reasons: dict[str, str]) -> tuple[str, ...]:
+    """Structures of which a second piece would be a mistake."""
+    if task.name != "segmentation" or len(found.cases) < FEWEST_CASES:
+        return ()
+    shares = found.main_piece()
+    whole = tuple(s.name for s in task.structures if shares.get(s.name, 0.0) >= ONE_PIECE)
+    if whole:
+        least = min(shares[name] for name in whole)
+        reasons["inference.largest_component"] = (
+            f"in every case at least {100 * least:.0f} % of each lies in one piece; validation may overrule this"
+        )
+    return whole
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
