@@ -43,8 +43,9 @@ LEAST = {3: 0.87, 10: 0.89}
 
 def own_run(folder: Path, splits: Path, minutes: float, seed: int, place: Path) -> dict[str, Any]:
     """One fit by the command line with a budget, and its figures on the test patients."""
+    program = str(Path(sys.executable).with_name("isocenter"))
     command = [
-        str(Path(sys.executable).with_name("isocenter")), "fit", str(folder), "--out", str(place / "model"), "--overwrite",
+        program, "fit", str(folder), "--out", str(place / "model"), "--overwrite",
         "--splits", str(splits), "--budget", f"{minutes:g}min", "--set", f"training.seed={seed}",
     ]  # fmt: skip
     began = time.perf_counter()
