@@ -223,3 +223,78 @@ def test_loading_does_not_touch_the_callers_random_numbers(folder: Path) -> None
     torch.manual_seed(5)
     Model.load(folder)
     assert torch.equal(torch.rand(3), expected)
+
+
+def members_of(count: int, **changes: Any) -> list[Model]:
+    models = [model_of(seed) for seed in range(count)]
+    for k, model in enumerate(models):
+        values = {"training.seed": k, "training.steps": 10 + k, **changes}
+        plan = set_values(model.plan, values)
+        models[k] = Model(plan.model_copy(update={"name": f"fold {k}"}), model.network, manifest=model.manifest)
+    return models
+
+
+def test_an_ensemble_is_saved_as_one_model_and_loaded_again(tmp_path: Path) -> None:
+    parts = members_of(3)
+    for k, part in enumerate(parts):
+        part.save(tmp_path / f"fold_{k}")
+    model = Model.of_members(parts)
+    loaded = Model.load(model.save(tmp_path / "model"))
+    assert loaded.plan == model.plan
+    assert loaded.plan.inference.members == 3
+    assert loaded.plan.name == "fold 0"
+    assert "inference.members" in loaded.plan.reasons
+    assert {p.name for p in (tmp_path / "model").iterdir()} == {WEIGHTS, "plan.yaml", MANIFEST}
+    given = {"ct": torch.randn(1, 1, 2, 9, 11)}
+    with torch.inference_mode():
+        found = loaded.network(given, {})["segmentation"]
+        each = torch.stack([part.network(given, {})["segmentation"] for part in parts])
+    torch.testing.assert_close(found, each.mean(0), rtol=1e-5, atol=1e-6)
+    assert each.std(0).max() > 1e-3
+    assert loaded.manifest["members"] == [part.provenance.digest for part in parts]
+    assert len(set(loaded.manifest["members"])) == 3
+    assert loaded.manifest["trained_on"] == {"train": 3}
+    assert loaded.provenance.settings["members"] == "3"
+    again = Model.of_members([loaded, Model.of_members(parts)])
+    assert again.plan.inference.members == len(again.network.members) == 6
+
+
+def test_an_ensemble_of_one_is_that_model() -> None:
+    model = model_of(calibration=Calibration(1.7))
+    one = Model.of_members([model])
+    assert (one.plan, one.network, one.calibration) == (model.plan, model.network, model.calibration)
+    assert Model.of_members([model, model_of(1)]).calibration is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"preprocess.spacing_mm": [0, 1, 1]}, "preprocess.spacing_mm=[0.0, 1.0, 1.0], that of member 0 has None"),
+        ({"inference.overlap": 0.25}, "inference.overlap=0.25, that of member 0 has 0.5"),
+        ({"network.options.channels": [3, 8]}, "network.options.channels=[3, 8], that of member 0 has [3, 4]"),
+        ({"training.batch": 7}, "training.batch=7, that of member 0 has 2"),
+        ({"inference.largest_component": ["liver"]}, "inference.largest_component=['liver'], that of member 0 has []"),
+    ],
+)
+def test_members_of_different_plans_are_refused_and_the_key_is_named(change: dict[str, Any], says: str) -> None:
+    models = members_of(3)
+    models[2] = Model(set_values(models[2].plan, change), models[2].network)
+    with pytest.raises(ConfigError) as caught:
+        Model.of_members(models)
+    assert f"member 2 of the ensemble: its plan has {says}" in str(caught.value)
+    with pytest.raises(ConfigError, match="no models"):
+        Model.of_members([])
+
+
+def test_weights_of_too_few_members_are_refused(tmp_path: Path) -> None:
+    model = Model.of_members(members_of(2))
+    model.plan = set_values(model.plan, {"inference.members": 3})
+    with pytest.raises(ModelIntegrityError, match="weights do not fit the plan's network"):
+        Model.load(model.save(tmp_path / "model"))
+
+
+def test_what_changes_the_answer_stands_in_the_provenance() -> None:
+    model = model_of()
+    assert model.provenance.settings == {"overlap": "0.5", "precision": "fp32"}
+    seen = Model(set_values(PLAN, {"inference.views": [{"scale": 0.9}, {"mirror": [2]}]}), model.network)
+    assert seen.provenance.settings == {"overlap": "0.5", "precision": "fp32", "views": "2"}

@@ -5,16 +5,19 @@ Everything is streamed: slabs are decoded while later windows still run, and no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from isocenter.errors import ValueRangeError
+from isocenter.inference.averaging import ViewMean, channel_orders, check_views
 from isocenter.inference.precision import autocast, resolve_precision
+from isocenter.inference.views import PlacedView, cut, place_view
 from isocenter.inference.windows import plan_windows
 from isocenter.pipeline import Model, Pipeline, Sample
+from isocenter.plan.learning import ViewSpec
 from isocenter.records import Case, Prediction, Provenance
 from isocenter.tasks import Calibration, Slab, Window
 
@@ -33,6 +36,10 @@ class Engine:
         calibration: Handed to the decoder.
         provenance: Written into every prediction.
         device: Where the network runs.
+        views: Further looks at each window; those of the plan where ``None``.
+
+    Raises:
+        PlanError: Views that the task's outputs cannot be brought back from, such as those of a detection.
     """
 
     pipeline: Pipeline
@@ -40,13 +47,19 @@ class Engine:
     calibration: Calibration | None = None
     provenance: Provenance | None = None
     device: torch.device | str = "cpu"
+    views: Sequence[ViewSpec] | None = None
+
+    def __post_init__(self) -> None:
+        if self.views is None:
+            self.views = self.pipeline.plan.inference.views
+        check_views(self.views, self.pipeline.task)
 
     def predict(self, sample: Sample, progress: Progress | None = None) -> Prediction:
         """Prediction on the case's own grid.
 
         Args:
             sample: From ``pipeline.prepare``.
-            progress: Called with windows done and windows in all.
+            progress: Called with windows done and windows in all; each view of a window counts as one.
 
         Raises:
             ValueRangeError: The network gave NaN; the window is named.
@@ -59,31 +72,43 @@ class Engine:
     def _slabs(self, sample: Sample, progress: Progress | None) -> Iterator[Slab]:
         spec = self.pipeline.plan.inference
         windows = plan_windows(sample.shape, spec.window, spec.overlap)
+        views = [place_view(view, windows[0].shape, sample.placement.working) for view in self.views or ()]
+        looks = 1 + len(views)
         reducer = self.pipeline.task.reducer()
         reducer.begin(sample.shape)
         for first in range(0, len(windows), spec.batch):
             group = windows[first : first + spec.batch]
-            outputs = self._forward(sample, group)
+            outputs = {name: value.cpu() for name, value in self._outputs(sample, group, views).items()}
             for k, window in enumerate(group):
                 parts = {name: value[k] for name, value in outputs.items()}
                 _check(parts, window, sample)
                 yield from reducer.add(parts, window)
             if progress is not None:
-                progress(first + len(group), len(windows))
+                progress((first + len(group)) * looks, len(windows) * looks)
         yield from reducer.end()
 
-    def _forward(self, sample: Sample, windows: Sequence[Window]) -> dict[str, Tensor]:
-        inputs = {
-            name: torch.stack([image[(slice(None), *_slices(w))] for w in windows]).to(self.device)
-            for name, image in sample.inputs.items()
-        }
-        present = {
-            name: torch.full((len(windows),), there, device=self.device) for name, there in sample.present.items()
-        }
+    def _outputs(self, sample: Sample, group: Sequence[Window], views: Sequence[PlacedView]) -> Mapping[str, Tensor]:
+        """Of a group of windows, the mean over the plain look and the views."""
+        plain = self._forward(sample, group)
+        if not views:
+            return plain
+        heads = self.pipeline.task.heads()
+        orders = channel_orders(self.pipeline.task) if any(view.mirrored for view in views) else {}
+        mean = ViewMean(plain, [name for name, head in heads.items() if head.kind == "dense"], orders)
+        for view in views:
+            mean.add(self._forward(sample, group, view), view)
+        return mean.result()
+
+    def _forward(self, sample: Sample, group: Sequence[Window], view: PlacedView | None = None) -> dict[str, Tensor]:
+        margin = (0, 0, 0) if view is None else view.margin
+        inputs = {name: cut(image, group, margin).to(self.device) for name, image in sample.inputs.items()}
+        if view is not None:
+            inputs = {name: view.see(image) for name, image in inputs.items()}
+        present = {name: torch.full((len(group),), there, device=self.device) for name, there in sample.present.items()}
         precision = resolve_precision(self.pipeline.plan.inference.precision, self.device)
         with autocast(precision, self.device):
             outputs = self.network(inputs, {} if all(sample.present.values()) else present)
-        return {name: value.float().cpu() for name, value in outputs.items()}
+        return {name: value.float() for name, value in outputs.items()}
 
 
 def predict_case(
@@ -92,11 +117,6 @@ def predict_case(
     """Prepare, predict and restore one case with a loaded model."""
     engine = Engine(model.pipeline, model.network.to(device), model.calibration, model.provenance, device)
     return engine.predict(model.pipeline.prepare(case), progress)
-
-
-def _slices(window: Window) -> tuple[slice, slice, slice]:
-    a, b, c = (slice(s, s + n) for s, n in zip(window.start, window.shape, strict=True))
-    return a, b, c
 
 
 def _check(outputs: dict[str, Tensor], window: Window, sample: Sample) -> None:

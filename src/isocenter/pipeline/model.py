@@ -2,17 +2,17 @@
 
 On disk: ``model.safetensors`` (weights), ``plan.yaml``, ``card.md``, whatever the fit left (``splits.json``,
 ``metrics.json``), and ``manifest.json`` with the SHA-256 of each file and of itself, and the provenance. Nothing is
-pickled.
+pickled. The weights of an ensemble lie in one file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,8 @@ from torch import nn
 import isocenter
 from isocenter.errors import ConfigError, ModelIntegrityError
 from isocenter.io.files import atomic_folder
-from isocenter.networks import build_network
+from isocenter.networks import Ensemble, build_network
+from isocenter.pipeline.members import shared_plan
 from isocenter.pipeline.pipeline import Pipeline
 from isocenter.plan import Plan, dump_plan, parse_plan
 from isocenter.records import Provenance
@@ -76,7 +77,12 @@ class Model:
     def provenance(self) -> Provenance:
         """Name, version and digest that every result of this model carries."""
         digest = self.manifest.get("digest") or _digest(self.manifest)
-        settings = {"overlap": str(self.plan.inference.overlap), "precision": self.plan.inference.precision}
+        spec = self.plan.inference
+        settings = {"overlap": str(spec.overlap), "precision": spec.precision}
+        if spec.views:
+            settings["views"] = str(len(spec.views))
+        if spec.members > 1:
+            settings["members"] = str(spec.members)
         return Provenance(self.plan.name, isocenter.__version__, digest, settings)
 
     def save(self, folder: str | Path, *, extra: Mapping[str, str] | None = None, overwrite: bool = False) -> Path:
@@ -137,7 +143,7 @@ class Model:
         plan = parse_plan(files[PLAN].decode(), where=f"{place}/{PLAN}")
         # the random start is thrown away: leave the caller's generator as it was
         with torch.random.fork_rng(devices=[]):
-            network = build_network(plan.network, plan.inputs, Pipeline(plan).task.heads())
+            network = _unlearned(plan)
         try:
             network.load_state_dict(load(files[WEIGHTS]))
         except (SafetensorError, RuntimeError) as error:
@@ -148,10 +154,42 @@ class Model:
             calibration = Calibration(**json.loads(files[CALIBRATION]))
         return cls(plan, network, calibration, manifest)
 
+    @classmethod
+    def of_members(cls, models: Sequence[Model]) -> Self:
+        """One model whose outputs are the mean of those of several, e.g. of the folds of a cross-validation.
+
+        Plan and name are those of the first, with the number of members; a calibration was fitted to one member and is
+        left behind. The manifest keeps what is the same in all, and the digest of each under ``members``.
+
+        Args:
+            models: Their plans may differ in name, reasons, seed, steps and budget. Ensembles give their members.
+
+        Raises:
+            ConfigError: No model, or plans that differ in something else; the key is named.
+        """
+        if not models:
+            raise ConfigError("an ensemble of no models; give at least one")
+        first = models[0]
+        if len(models) == 1:
+            return cls(first.plan, first.network, first.calibration, first.manifest)
+        networks = [n for m in models for n in (m.network if isinstance(m.network, Ensemble) else [m.network])]
+        same = {k: v for k, v in first.manifest.items() if all(m.manifest.get(k) == v for m in models)}
+        manifest = {k: v for k, v in same.items() if k not in ("files", "digest", "format")}
+        manifest["members"] = [m.provenance.digest for m in models]
+        plan = shared_plan([m.plan for m in models], members=len(networks))
+        return cls(plan, Ensemble(networks), None, manifest)
+
     def text(self, folder: str | Path, name: str) -> str | None:
         """A further text file of a saved model, hash checked; ``None`` where the model has none of that name."""
         digest = self.manifest.get("files", {}).get(name)
         return _checked(Path(folder), name, digest).decode() if digest else None
+
+
+def _unlearned(plan: Plan) -> nn.Module:
+    """The plan's network, or as many as it has members, with random weights."""
+    heads = Pipeline(plan).task.heads()
+    networks = [build_network(plan.network, plan.inputs, heads) for _ in range(plan.inference.members)]
+    return Ensemble(networks) if len(networks) > 1 else cast("nn.Module", networks[0])
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from isocenter.errors import DatasetError, GeometryError, IsocenterError
+from isocenter.pipeline.cleaning import clean
 from isocenter.pipeline.sample import Sample
 from isocenter.plan import InputSpec, IntensitySpec, Plan
-from isocenter.postprocess import keep_largest
 from isocenter.preprocess import check_values, normalise, to_working, working_grid
 from isocenter.records import Annotation, Boxes, Case, Flag, LabelMap, Masks, Prediction, Provenance
 from isocenter.tasks import Decoded, Placement, Task, build_task
@@ -119,12 +119,8 @@ class Pipeline:
 
     def _place(self, annotation: Annotation, sample: Sample) -> Annotation:
         if isinstance(annotation, LabelMap | Masks):
-            volume = annotation.read()
-            if self.plan.inference.largest_component:
-                array = keep_largest(volume.array, annotation.schema, structures=self.plan.inference.largest_component)
-                volume = Volume(array, volume.grid, volume.unit)
-            stored = self._turn_back(volume, sample)
-            return replace(annotation, read=lambda: stored)
+            stored = self._turn_back(annotation.read(), sample)
+            return clean(replace(annotation, read=lambda: stored), self.plan.inference)
         if isinstance(annotation, Boxes):
             target = sample.placement.target
             edges = target.to_world(annotation.corners.reshape(-1, 2, 3))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from isocenter.plan.part import Fraction, Part, Size
 
-__all__ = ["AugmentationSpec", "InferenceSpec", "TrainingSpec"]
+__all__ = ["AugmentationSpec", "InferenceSpec", "TrainingSpec", "ViewSpec"]
 
 
 class AugmentationSpec(Part):
@@ -85,6 +85,26 @@ class TrainingSpec(Part):
     augmentation: AugmentationSpec = AugmentationSpec()
 
 
+class ViewSpec(Part):
+    """Another look at an image that is predicted: turned, scaled and mirrored; the answer is brought back.
+
+    Attributes:
+        rotation_deg: About the slice axis; in millimetres, so that pixels which are not square are not sheared.
+        scale: Above 1 the object looks larger.
+        volumetric: Scale along slices too, not in the plane alone.
+        mirror: Axes (0 slice, 1 row, 2 column) that are flipped; left/right structures are swapped back.
+
+    Example:
+        >>> ViewSpec(rotation_deg=15).mirror
+        ()
+    """
+
+    rotation_deg: float = Field(default=0.0, ge=-180, le=180)
+    scale: float = Field(default=1.0, ge=0.5, le=2)
+    volumetric: bool = False
+    mirror: tuple[Literal[0, 1, 2], ...] = ()
+
+
 class InferenceSpec(Part):
     """How a whole case is predicted.
 
@@ -93,6 +113,9 @@ class InferenceSpec(Part):
         overlap: Share of a window that its neighbour covers again.
         batch: Windows at once.
         precision: As in training.
+        views: Further looks at each window, averaged with the plain one; each costs as much as the plain one.
+        members: Networks whose outputs are averaged, all with the weights of this model.
+        largest_together: Of all structures taken as one, only the largest connected part is kept; done first.
         largest_component: Structures of which only the largest connected part is kept.
     """
 
@@ -100,4 +123,7 @@ class InferenceSpec(Part):
     overlap: float = Field(default=0.5, ge=0, lt=1)
     batch: int = Field(default=1, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    views: tuple[ViewSpec, ...] = ()
+    members: int = Field(default=1, ge=1)
+    largest_together: bool = False
     largest_component: tuple[str, ...] = ()

@@ -2,31 +2,36 @@
 
 All work on encoded labels, as `LabelSchema.encode` and the decoders give them: ``(1, slice, row, column)`` of structure
 numbers where the schema is exclusive, else ``(structure, slice, row, column)`` of 0 and 1. They return a new array;
-voxels marked `IGNORE` keep their mark. Each structure is handled inside its bounding box, so that the cost follows the
-size of the structure and not of the scan.
+voxels marked `IGNORE` keep their mark. Each structure is handled inside its bounding box, or on runs of voxels, so that
+the cost follows the size of the structure and not of the scan. Keeping the largest stands in
+`isocenter.postprocess.largest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isocenter.postprocess.largest import RANKS, Connectivity, check, keep_largest, keep_largest_values, positions
 from isocenter.postprocess.measure import bounding_box
-from isocenter.records import LabelError, ValueRangeError
+from isocenter.records import ValueRangeError
 
 if TYPE_CHECKING:
     from isocenter.records import LabelSchema
     from isocenter.volume import Grid
 
-__all__ = ["Connectivity", "component_sizes", "fill_holes", "keep_largest", "remove_small"]
+__all__ = [
+    "Connectivity",
+    "component_sizes",
+    "fill_holes",
+    "keep_largest",
+    "keep_largest_values",
+    "remove_small",
+]
 
-Connectivity = Literal[6, 18, 26]
-"""Which neighbours count as touching: across faces (6), also edges (18), also corners (26)."""
-
-_RANKS = {6: 1, 18: 2, 26: 3}
 Mask = NDArray[np.bool_]
 
 
@@ -46,40 +51,6 @@ def component_sizes(mask: Mask, *, connectivity: Connectivity = 26) -> list[int]
     """
     _, sizes = _components(mask, connectivity)
     return sorted((int(n) for n in sizes[1:]), reverse=True)
-
-
-def keep_largest(
-    encoded: NDArray[np.uint8],
-    schema: LabelSchema,
-    *,
-    structures: Sequence[str] | None = None,
-    connectivity: Connectivity = 26,
-) -> NDArray[np.uint8]:
-    """Only the largest connected part of each structure; the rest becomes background.
-
-    Of two parts of equal size the one that comes first in slice, row, column order stays.
-
-    Args:
-        encoded: Encoded labels, see the head of this module.
-        schema: What they encode.
-        structures: Names to treat; all where ``None``.
-        connectivity: Neighbours that count as touching.
-
-    Raises:
-        LabelError: Unknown structure, or ``encoded`` does not have the shape that the schema asks for.
-        ValueRangeError: ``connectivity`` is not 6, 18 or 26.
-
-    Example:
-        >>> from isocenter.records import LabelSchema
-        >>> keep_largest(np.array([[[[1, 1, 0, 1]]]], np.uint8), LabelSchema.of({"liver": 1})).tolist()
-        [[[[1, 1, 0, 0]]]]
-    """
-
-    def largest(mask: Mask) -> Mask:
-        parts, sizes = _components(mask, connectivity)
-        return np.asarray(parts == int(np.argmax(sizes[1:])) + 1)
-
-    return _reduce(encoded, schema, structures, {}, largest)
 
 
 def remove_small(
@@ -164,7 +135,7 @@ def fill_holes(
     shape[1] = ndimage.generate_binary_structure(2, 1)
     if not per_slice:
         shape = ndimage.generate_binary_structure(3, 1)
-    for index in _positions(encoded, schema, structures):
+    for index in positions(encoded, schema, structures):
         plane, value = (out[0], index + 1) if schema.exclusive else (out[index], 1)
         box = _box(plane == value)
         if box is not None:
@@ -183,7 +154,7 @@ def _reduce(
 ) -> NDArray[np.uint8]:
     """Encoded labels where each chosen structure keeps what its rule returns (a part of its mask)."""
     out = encoded.copy()
-    for index in _positions(encoded, schema, structures):
+    for index in positions(encoded, schema, structures):
         plane, value = (out[0], index + 1) if schema.exclusive else (out[index], 1)
         box = _box(plane == value)
         if box is not None:
@@ -193,24 +164,12 @@ def _reduce(
     return out
 
 
-def _positions(encoded: NDArray[np.uint8], schema: LabelSchema, structures: Sequence[str] | None) -> list[int]:
-    channels = 1 if schema.exclusive else len(schema)
-    if encoded.ndim != 4 or len(encoded) != channels:
-        raise LabelError(
-            f"encoded labels have shape {encoded.shape}; this schema of {len(schema)} structures"
-            f" needs ({channels}, slice, row, column)"
-        )
-    names = list(schema.names if structures is None else structures)
-    return [schema.names.index(schema[name].name) for name in names]
-
-
 def _components(mask: Mask, connectivity: Connectivity) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number of the part that each voxel belongs to (0: none), and the size of each part by number."""
     from scipy import ndimage
 
-    if connectivity not in _RANKS:
-        raise ValueRangeError(f"connectivity is {connectivity}; it must be 6 (faces), 18 (edges) or 26 (corners)")
-    parts, _ = ndimage.label(mask, structure=ndimage.generate_binary_structure(3, _RANKS[connectivity]))
+    check(connectivity)
+    parts, _ = ndimage.label(mask, structure=ndimage.generate_binary_structure(3, RANKS[connectivity]))
     return parts, np.bincount(parts.ravel())
 
 
