@@ -1,6 +1,8 @@
 """Datasets: folders of cases in several layouts, their splits, and what is wrong with them."""
 
 from isocenter.data.boxes import BoxList, boxes_from_labels, read_boxes
+from isocenter.data.bricks import CachedArray, CacheError
+from isocenter.data.cache import CacheEntry, CaseCache
 from isocenter.data.checks import CaseReport, check_case, check_geometry, examine_case
 from isocenter.data.dataset import CaseDataset, Dataset
 from isocenter.data.draw import StratifyBy, kfold, make_splits
@@ -13,6 +15,10 @@ from isocenter.data.splits import UNLABELLED, Splits, read_folds, write_folds
 __all__ = [
     "UNLABELLED",
     "BoxList",
+    "CacheEntry",
+    "CacheError",
+    "CachedArray",
+    "CaseCache",
     "CaseDataset",
     "CaseProblem",
     "CaseReport",
