@@ -261,3 +261,97 @@ def test_mirroring_happens_half_the_time() -> None:
     spec = AugmentationSpec(mirror=(2,))
     flipped = [draw(np.random.default_rng(seed), spec, lateral_axis=2).mirrored for seed in range(400)]
     assert 160 < sum(flipped) < 240
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["turned", "in plane"]), seeds, st.sampled_from([(9, 10, 11), (1, 12, 13), (6, 1, 5)]))
+def test_values_agree_with_grid_sample(kind: str, seed: int, size) -> None:
+    matrix = random_matrix(seed, kind)
+    source = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, *size)).astype(np.float32))
+    where = places(matrix, (5, 6, 7))
+    scaled = [2 * where[..., a] / max(n - 1, 1) - (n > 1) for a, n in enumerate(size)]
+    grid = torch.from_numpy(np.stack(scaled[::-1], -1).astype(np.float32))
+    expected = torch.nn.functional.grid_sample(
+        source[None], grid[None], mode="bilinear", padding_mode="border", align_corners=True
+    )[0]
+    torch.testing.assert_close(SpatialMap(matrix, (5, 6, 7)).sample(source), expected, atol=1e-4, rtol=1e-4)
+
+
+class Stored:
+    """A source that only gives boxes, and remembers which."""
+
+    def __init__(self, values: np.ndarray, *, as_tensor: bool) -> None:
+        self.values, self.as_tensor, self.read = values, as_tensor, []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def __getitem__(self, box) -> np.ndarray | torch.Tensor:
+        part = self.values[box]
+        self.read.append(part.shape)
+        return torch.from_numpy(part.copy()) if self.as_tensor else part
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.booleans(), st.booleans(), st.sampled_from([np.float32, np.int16, np.float64, np.uint8]))
+def test_only_the_box_that_a_patch_touches_is_read_of_a_stored_source(seed, as_tensor, elastic, dtype) -> None:
+    spec = FULL.model_copy(update={"elastic_mm": (3.0, 3.0, 3.0), "elastic_grid_mm": 9.0}) if elastic else FULL
+    values = np.random.default_rng(seed).integers(0, 99, (2, 40, 44, 48)).astype(dtype)
+    centre = np.random.default_rng(seed).integers(-3, 48, 3)
+    drawn = draw(np.random.default_rng(seed), spec, centre=centre, shape=(5, 6, 7))
+    whole = torch.from_numpy(values)
+    for mode in ("bilinear", "nearest"):
+        for outside in (None, 7):
+            stored = Stored(values, as_tensor=as_tensor)
+            found = drawn.sample(stored, mode, outside=outside)
+            expected = drawn.sample(whole, mode, outside=outside)
+            assert found.dtype == expected.dtype
+            if mode == "nearest":
+                assert torch.equal(found, expected)
+            else:  # rounding differs where the box begins elsewhere
+                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-6)
+            ((channels, *box),) = stored.read
+            assert channels == 2
+            assert np.prod(box) < 30**3  # 5x6x7 turned, enlarged by 1.3 and pushed by 3, with a voxel to spare
+
+
+def test_a_compressed_array_on_disk_is_a_source(tmp_path) -> None:
+    import blosc2
+
+    values = np.random.default_rng(0).normal(size=(1, 20, 30, 30)).astype(np.float32)
+    stored = blosc2.asarray(values, urlpath=str(tmp_path / "image.b2nd"), chunks=(1, 8, 8, 8))
+    drawn = draw(np.random.default_rng(1), centre=(10, 15, 15))
+    torch.testing.assert_close(drawn.sample(stored), drawn.sample(torch.from_numpy(values)), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", ["sliced", "transposed", "read-only", "expanded", "big-endian"])
+def test_the_layout_of_a_source_in_memory_does_not_matter(make: str) -> None:
+    values = np.random.default_rng(0).integers(0, 1000, (2, 12, 12, 12)).astype(np.float32)
+    source = {
+        "sliced": lambda: torch.from_numpy(np.repeat(values, 2, 3))[..., ::2],
+        "transposed": lambda: torch.from_numpy(np.ascontiguousarray(values.T)).permute(3, 2, 1, 0),
+        "read-only": lambda: np.frombuffer(values.tobytes(), np.float32).reshape(values.shape),
+        "expanded": lambda: torch.from_numpy(values[:1]).expand(2, -1, -1, -1),
+        "big-endian": lambda: values.astype(">f4"),
+    }[make]()
+    drawn = draw(np.random.default_rng(2))
+    expected = torch.from_numpy(values[:1].repeat(2, 0) if make == "expanded" else values)
+    torch.testing.assert_close(drawn.sample(source), drawn.sample(expected), atol=1e-3, rtol=1e-6)
+    assert torch.equal(drawn.sample(source, "nearest").float(), drawn.sample(expected, "nearest"))
+
+
+@pytest.mark.parametrize("shape", [(1, 33, 40), (70, 35, 21)])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_patches_are_the_same_bits_for_any_number_of_threads(shape, mode: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    spec = FULL.model_copy(update={"elastic_mm": (3.0, 3.0, 3.0), "elastic_grid_mm": 9.0})
+    source = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 40, 40, 40)).astype(np.float32))
+    drawn = draw(np.random.default_rng(5), spec, centre=(20, 20, 20), shape=shape)
+    one = drawn.sample(source, mode, outside=0.5, threads=1)
+    for threads in (2, 3, 7, None):
+        assert torch.equal(drawn.sample(source, mode, outside=0.5, threads=threads), one)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: drawn.sample(source, mode, outside=0.5, threads=2), range(8)):
+            assert torch.equal(found, one)

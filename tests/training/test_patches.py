@@ -133,3 +133,107 @@ def test_a_missing_image_stays_zeros_in_training_too() -> None:
             assert batch.inputs["ct"][k].any()
             seen.add(there)
     assert seen == {True, False}
+
+
+def three_images(**training) -> PatchStream:
+    """A case with an image that the plan requires and two that it does not."""
+    plan = plan_of(batch=8, **training)
+    inputs = [{"name": "ct"}, {"name": "pet", "required": False}, {"name": "mr", "required": False}]
+    plan = Plan.model_validate(plan.model_dump() | {"inputs": inputs})
+    case = case_of("a")
+    volume = case.image("ct").read()
+    images = {**case.images, "pet": image_ref(volume, "pet"), "mr": image_ref(volume, "mr")}
+    return stream_of(plan, Case("a", "p", images, case.annotations))
+
+
+def test_images_that_are_not_required_are_left_out_as_often_as_the_plan_says() -> None:
+    stream = three_images(augmentation={"drop_image": 0.25, "brightness": 1.0, "intensity_probability": 1.0})
+    counts = {"ct": 0, "pet": 0, "mr": 0}
+    both = 0
+    for step in range(60):
+        batch = stream.batch(step)
+        for k in range(8):
+            there = {name: bool(flags[k]) for name, flags in batch.present.items()} or dict.fromkeys(counts, True)
+            both += not (there["pet"] or there["mr"])
+            for name in counts:
+                assert bool(batch.inputs[name][k].any()) is there[name]
+                counts[name] += not there[name]
+    assert counts["ct"] == 0
+    assert 80 < counts["pet"] < 160  # of 480, a quarter: 120
+    assert 80 < counts["mr"] < 160
+    assert 10 < both < 55  # each by itself: a sixteenth
+
+
+def test_one_image_always_stays() -> None:
+    plan = plan_of(batch=8, augmentation={"drop_image": 1.0})
+    inputs = [{"name": "ct", "required": False}, {"name": "pet", "required": False}]
+    plan = Plan.model_validate(plan.model_dump() | {"inputs": inputs})
+    case, alone = case_of("a"), case_of("b")
+    case = Case("a", "p", {**case.images, "pet": image_ref(case.image("ct").read(), "pet")}, case.annotations)
+    stream = stream_of(plan, case, alone)
+    kept = {"ct": 0, "pet": 0}
+    for step in range(30):
+        batch = stream.batch(step)
+        for k in range(8):
+            there = [name for name in kept if batch.present[name][k]]
+            assert len(there) == 1
+            assert batch.inputs[there[0]][k].any()
+            kept[there[0]] += 1
+    assert 30 < kept["pet"] < 90  # half of the half of patches whose case has it
+    assert kept["ct"] + kept["pet"] == 240
+
+
+def test_nothing_is_left_out_unless_asked_for_or_without_augmentation() -> None:
+    plain = three_images(augmentation=ALL)
+    assert all(plain.batch(step).present == {} for step in range(5))
+    dropping = three_images(augmentation=ALL | {"drop_image": 0.9})
+    assert any(dropping.batch(step).present for step in range(5))
+    dropping.augment = False
+    assert all(dropping.batch(step).present == {} for step in range(5))
+    again = three_images(augmentation=ALL | {"drop_image": 0.9})
+    dropping.augment = True
+    for step in (3, 1):
+        first, second = dropping.batch(step), again.batch(step)
+        assert all(torch.equal(first.inputs[name], second.inputs[name]) for name in first.inputs)
+        assert all(torch.equal(first.present[name], second.present[name]) for name in first.present)
+
+
+def test_batches_do_not_depend_on_who_makes_them() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    plan = plan_of(augmentation=ALL | {"elastic_mm": [1, 1, 1], "elastic_grid_mm": 4.0, "spatial_probability": 1.0})
+    stream = stream_of(plan, case_of("a"), case_of("b", (9, 9, 9)))
+    alone = [stream.batch(step) for step in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        for found, expected in zip(pool.map(stream.batch, range(6)), alone, strict=True):
+            assert torch.equal(found.inputs["ct"], expected.inputs["ct"])
+            assert torch.equal(found.targets["labels"], expected.targets["labels"])
+
+
+def test_mirrored_patches_swap_left_and_right_under_an_elastic_map() -> None:
+    schema = {"structures": [
+        {"name": "left", "values": [1], "mirror": "right"}, {"name": "right", "values": [2], "mirror": "left"},
+    ]}  # fmt: skip
+    augmentation = {"mirror": [2], "spatial_probability": 1.0, "elastic_mm": [0, 1, 1], "elastic_grid_mm": 6.0}
+    plan = small_plan(schema, {"dimensions": 3}, {"patch": [4, 12, 14], "batch": 8, "augmentation": augmentation})
+    grid = Grid.regular((4, 12, 14), spacing_mm=(1, 1, 1))
+    labels = np.ones(grid.shape, np.uint8)
+    labels[..., 7:] = 2
+    case = make_case(
+        "a",
+        Volume(labels.astype(np.float32), grid),
+        label_map(labels, grid, LabelSchema.of({"left": 1, "right": 2})),
+    )
+    stream = stream_of(plan, case)
+    sides = set()
+    for step in range(4):
+        batch = stream.batch(step)
+        for values, found in zip(batch.inputs["ct"][:, 0], batch.targets["labels"][:, 0], strict=True):
+            mirrored = bool(values[:, :, :3].mean() > values[:, :, -3:].mean())
+            sides.add(mirrored)
+            known = found != IGNORE
+            # whatever happened, the left of the patch is called left; in the image the two are told apart by value
+            clear = known & ((values - values.mean()).abs() > 0.3 * values.std())
+            high = values > values.mean()
+            assert torch.equal(found[clear] == 1, high[clear] if mirrored else ~high[clear])
+    assert sides == {True, False}

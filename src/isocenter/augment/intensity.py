@@ -1,27 +1,77 @@
-"""Random changes of values that scanners and protocols make: brightness, contrast, gamma, noise, blur, resolution.
+"""Random changes of values that scanners and protocols make: noise, blur, contrast, brightness, resolution, gamma.
 
-Each change draws its own parameters from the keyed generator of the patch, in a fixed order, and is then pure.
+`draw_intensity` draws what happens to a patch from its keyed generator, always by the same number of draws;
+`apply_intensity` does it and is pure.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from isocenter.augment.planes import Planes
 
 if TYPE_CHECKING:
     from isocenter.plan import AugmentationSpec
 
-__all__ = ["augment_intensity"]
+__all__ = ["IntensityChange", "apply_intensity", "augment_intensity", "draw_intensity"]
+
+
+@dataclass(frozen=True)
+class IntensityChange:
+    """What happens to the values of a patch, in this order; by default nothing.
+
+    Attributes:
+        noise: Standard deviation of normal noise that is added.
+        blur: Sigma of a Gaussian in the plane of the slices, in voxels; less than 0.2 does nothing. The thick axis is
+            coarse enough as it is.
+        contrast: Factor about the mean, above 0.
+        brightness: Added.
+        low_resolution: Factor, at least 1, by which rows and columns are coarsened (nearest) and brought back (linear).
+        gamma: Exponent of the values scaled to 0..1; mean and standard deviation are kept.
+        key: Of the noise, 0 to 2**64 - 1: the noise of a voxel depends on it and on the voxel's place alone.
+    """
+
+    noise: float = 0.0
+    blur: float = 0.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+    low_resolution: float = 1.0
+    gamma: float = 1.0
+    key: int = 0
+
+
+def draw_intensity(rng: np.random.Generator, spec: AugmentationSpec) -> IntensityChange:
+    """Changes of one patch.
+
+    Sources: the set of changes follows nnU-Net (Isensee et al. 2021, supplement 4).
+
+    Example:
+        >>> from isocenter.plan import AugmentationSpec
+        >>> change = draw_intensity(np.random.default_rng(0), AugmentationSpec(noise=0.5, intensity_probability=1))
+        >>> 0 <= change.noise <= 0.5, change.gamma
+        (True, 1.0)
+    """
+    chance = rng.random(6) < spec.intensity_probability
+    amount = [float(a) if happens else 0.0 for a, happens in zip(rng.uniform(-1.0, 1.0, 6), chance, strict=True)]
+    return IntensityChange(
+        noise=abs(amount[0]) * spec.noise,
+        blur=abs(amount[1]) * spec.blur,
+        contrast=1.0 + amount[2] * spec.contrast,
+        brightness=amount[3] * spec.brightness,
+        low_resolution=1.0 + abs(amount[4]) * (spec.low_resolution - 1.0),
+        gamma=math.exp(amount[5] * spec.gamma),
+        key=int(rng.integers(2**62)),
+    )
 
 
 def augment_intensity(image: Tensor, spec: AugmentationSpec, rng: np.random.Generator) -> Tensor:
-    """Changed copy of a normalised patch ``(channel, slice, row, column)``; all channels change alike.
-
-    Sources: the set of changes follows nnU-Net (Isensee et al. 2021, supplement 4).
+    """Changed copy of a normalised patch: `draw_intensity`, then `apply_intensity`.
 
     Example:
         >>> from isocenter.plan import AugmentationSpec
@@ -30,56 +80,32 @@ def augment_intensity(image: Tensor, spec: AugmentationSpec, rng: np.random.Gene
         >>> patch.shape, bool((patch == patch[0, 0, 0, 0]).all())
         (torch.Size([1, 2, 4, 4]), True)
     """
-    chance = rng.random(6) < spec.intensity_probability
-    amount = rng.uniform(-1.0, 1.0, 6)
-    key = int(rng.integers(2**62))
-    if chance[0] and spec.noise:
-        generator = torch.Generator().manual_seed(key)
-        image = image + torch.randn(image.shape, generator=generator) * (abs(amount[0]) * spec.noise)
-    if chance[1] and spec.blur:
-        image = _blur(image, abs(amount[1]) * spec.blur)
-    if chance[2] and spec.contrast:
-        mean = image.mean()
-        image = (image - mean) * float(1 + amount[2] * spec.contrast) + mean
-    if chance[3] and spec.brightness:
-        image = image + float(amount[3] * spec.brightness)
-    if chance[4] and spec.low_resolution > 1:
-        image = _coarsen(image, 1 + abs(amount[4]) * (spec.low_resolution - 1))
-    if chance[5] and spec.gamma:
-        image = _gamma(image, float(np.exp(amount[5] * spec.gamma)))
-    return image
+    return apply_intensity(image, draw_intensity(rng, spec))
 
 
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian in the plane of the slices; the thick axis is coarse enough as it is."""
-    if sigma < 0.2:
-        return image
-    reach = max(1, int(3 * sigma + 0.5))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).float()
-    planes = image.reshape(-1, 1, *image.shape[-2:])
-    reach_y, reach_x = (min(reach, n - 1) for n in image.shape[-2:])
-    planes = functional.pad(planes, (reach_x, reach_x, reach_y, reach_y), mode="reflect")
-    y, x = (weights[reach - r : reach + r + 1] / weights[reach - r : reach + r + 1].sum() for r in (reach_y, reach_x))
-    planes = functional.conv2d(planes, y.reshape(1, 1, -1, 1))
-    return functional.conv2d(planes, x.reshape(1, 1, 1, -1)).reshape(image.shape)
+def apply_intensity(
+    image: Tensor, change: IntensityChange, *, threads: int | None = 1, out: Tensor | None = None
+) -> Tensor:
+    """Changed copy of a normalised patch ``(channel, slice, row, column)``; all channels change alike.
 
+    Args:
+        image: Float.
+        change: What happens.
+        threads: At most so many, ``None`` for one a core. The result does not depend on it.
+        out: Float32 and contiguous, of the same shape: where to write. ``image`` itself is allowed.
 
-def _coarsen(image: Tensor, factor: float) -> Tensor:
-    """Fewer samples in the plane, brought back: what a coarser scan looks like."""
-    size = [max(2, round(n / factor)) for n in image.shape[-2:]]
-    planes = image.reshape(-1, 1, *image.shape[-2:])
-    small = functional.interpolate(planes, size=size, mode="nearest")
-    return functional.interpolate(small, size=image.shape[-2:], mode="bilinear", align_corners=False).reshape(
-        image.shape
-    )
+    Returns:
+        ``out``, or a new float32 tensor.
 
-
-def _gamma(image: Tensor, gamma: float) -> Tensor:
-    """Power of the values scaled to 0..1, with mean and deviation kept."""
-    low, high = image.amin(), image.amax()
-    if float(high - low) < 1e-6:
-        return image
-    mean, deviation = image.mean(), image.std()
-    bent = ((image - low) / (high - low)).clamp(0, 1) ** gamma
-    return (bent - bent.mean()) / bent.std().clamp_min(1e-6) * deviation + mean
+    Example:
+        >>> patch = torch.arange(8.0).reshape(1, 1, 2, 4)
+        >>> apply_intensity(patch, IntensityChange(contrast=2, brightness=10)).ravel().tolist()
+        [6.5, 8.5, 10.5, 12.5, 14.5, 16.5, 18.5, 20.5]
+    """
+    out = torch.empty(image.shape) if out is None else out
+    if out is not image:
+        out.copy_(image)
+    planes = out.numpy().reshape(-1, *out.shape[-2:])
+    if planes.size:
+        Planes(planes, threads).change(change)
+    return out

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from isocenter.plan.part import Fraction, Part, Size
 
 __all__ = ["AugmentationSpec", "InferenceSpec", "TrainingSpec", "ViewSpec"]
+
+Millimetres = Annotated[float, Field(ge=0)]
 
 
 class AugmentationSpec(Part):
@@ -17,8 +19,11 @@ class AugmentationSpec(Part):
     Attributes:
         rotation_deg: About slice, row and column axis.
         scale: Relative, e.g. 0.15 for 0.85 to 1.15.
+        elastic_mm: Elastic deformation: largest displacement of a control point along slice, row and column; 0 turns it
+            off. At most 0.4 of ``elastic_grid_mm``, so that nothing folds.
+        elastic_grid_mm: Distance of the control points, between which a cubic B-spline runs.
         mirror: Axes (0 slice, 1 row, 2 column) that may be flipped; left/right structures swap with them.
-        spatial_probability: Of rotation and scale.
+        spatial_probability: Of rotation, scale and elastic deformation together.
         brightness: In standard deviations of the normalised image.
         contrast: Relative.
         gamma: Of the logarithm of the exponent.
@@ -26,6 +31,8 @@ class AugmentationSpec(Part):
         blur: Largest sigma in voxels.
         low_resolution: Largest factor by which the patch is coarsened and brought back.
         intensity_probability: Of each of the intensity changes.
+        drop_image: Probability with which an input that is not required is left out of a patch, as if the case lacked
+            it; one image always stays.
 
     Example:
         >>> AugmentationSpec(rotation_deg=(15, 0, 0), mirror=(2,)).scale
@@ -34,6 +41,8 @@ class AugmentationSpec(Part):
 
     rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = Field(default=0.0, ge=0, lt=1)
+    elastic_mm: tuple[Millimetres, Millimetres, Millimetres] = (0.0, 0.0, 0.0)
+    elastic_grid_mm: float = Field(default=40.0, gt=0)
     mirror: tuple[Literal[0, 1, 2], ...] = ()
     spatial_probability: Fraction = 0.8
     brightness: float = Field(default=0.0, ge=0)
@@ -43,6 +52,17 @@ class AugmentationSpec(Part):
     blur: float = Field(default=0.0, ge=0)
     low_resolution: float = Field(default=1.0, ge=1)
     intensity_probability: Fraction = 0.3
+    drop_image: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _nothing_folds(self) -> AugmentationSpec:
+        most = 0.4 * self.elastic_grid_mm
+        if max(self.elastic_mm) > most:
+            raise ValueError(
+                f"elastic_mm {max(self.elastic_mm):g} is more than 0.4 of elastic_grid_mm {self.elastic_grid_mm:g}: "
+                f"images could fold; displace by at most {most:g} or widen the grid to {max(self.elastic_mm) / 0.4:g}"
+            )
+        return self
 
 
 class TrainingSpec(Part):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isocenter.augment import SpatialMap, augment_intensity, draw_map
+from isocenter.augment import SpatialMap, apply_intensity, draw_intensity, draw_map
 from isocenter.tasks import Targets, Task
 from isocenter.training.contract import Batch, SampleSource
 
@@ -44,7 +44,7 @@ class PatchStream:
         task: Moves and collates targets.
         samples: Prepared with targets.
         number: Of the stream, so that two streams of a strategy differ.
-        augment: Change the patches at random.
+        augment: Change the patches at random, and leave out images that the plan does not require.
     """
 
     def __init__(self, plan: Plan, task: Task, samples: SampleSource, *, number: int = 0, augment: bool = True) -> None:
@@ -53,6 +53,7 @@ class PatchStream:
         self.samples = samples
         self.number = number
         self.augment = augment
+        self._optional = [image.name for image in plan.inputs if not image.required]
         self._sites: list[Mapping[str, NDArray[np.int32]]] = [
             task.sites(samples[k].targets) for k in range(len(samples))
         ]
@@ -71,13 +72,30 @@ class PatchStream:
         case = int(rng.integers(len(self.samples)))
         sample = self.samples[case]
         spatial_map = self._map(rng, sample, self._centre(rng, case, sample.shape))
+        kept = self._kept(rng, sample.present)
         inputs = {}
         for name, image in sample.inputs.items():
+            if not kept[name]:
+                inputs[name] = torch.zeros(image.shape[0], *spatial_map.shape)
+                continue
             patch = spatial_map.sample(image)
-            # an image that is missing stays zeros, as it is in prediction
-            changes = self.augment and sample.present[name]
-            inputs[name] = augment_intensity(patch, self.spec.augmentation, rng) if changes else patch
-        return inputs, sample.present, self.task.warp(sample.targets, spatial_map)
+            if self.augment:
+                apply_intensity(patch, draw_intensity(rng, self.spec.augmentation), out=patch)
+            inputs[name] = patch
+        return inputs, kept, self.task.warp(sample.targets, spatial_map)
+
+    def _kept(self, rng: np.random.Generator, present: Mapping[str, bool]) -> Mapping[str, bool]:
+        """The images of a patch: those of the case, less what is left out so that the network learns to do without."""
+        share = self.spec.augmentation.drop_image
+        if not self.augment or not share or not self._optional:
+            return present
+        dropped = dict(zip(self._optional, rng.random(len(self._optional)) < share, strict=True))
+        kept = {name: there and not dropped.get(name, False) for name, there in present.items()}
+        if any(kept.values()):
+            return kept
+        there = [name for name in present if present[name]]
+        one = there[int(rng.integers(len(there)))] if there else None
+        return {name: name == one for name in present}
 
     def _centre(self, rng: np.random.Generator, case: int, shape: tuple[int, int, int]) -> NDArray[np.float64]:
         sites = self._sites[case]
