@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from isocenter.data.bricks import CachedArray, CacheError, write_bricks
 
-DTYPES = ("<f4", "<f8", "<f2", "|u1", "|i1", "<u2", "<i2", "<i4", "<i8", "|b1", ">i2")
+DTYPES = ("<f4", "<f8", "<f2", "|u1", "|i1", "<u2", "<i2", "<i4", "<i8", "|b1")
 
 
 def stored(path: Path, array: np.ndarray) -> CachedArray:
@@ -80,6 +80,13 @@ def test_shapes_that_need_one_brick_or_many(tmp_path: Path, shape: tuple[int, ..
 def test_arrays_in_another_order_of_memory(tmp_path: Path) -> None:
     array = noise((40, 50, 60), "<f4").transpose(2, 0, 1)[:, ::-1]
     same_bits(stored(tmp_path / "a", array).read(), array)
+    same_bits(stored(tmp_path / "b", noise((40, 50, 60), ">i2")).read(), noise((40, 50, 60), ">i2"))
+
+
+def test_noise_costs_no_more_than_its_size(tmp_path: Path) -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (100, 64, 64, 4), dtype=np.uint8).view("<f4")[..., 0]
+    assert write_bricks(tmp_path / "a", noisy)["bytes"] < 1.01 * noisy.nbytes
+    assert write_bricks(tmp_path / "b", np.round(noisy * 0))["bytes"] < 0.01 * noisy.nbytes
 
 
 def test_indices_that_are_none(tmp_path: Path) -> None:

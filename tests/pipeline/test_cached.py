@@ -22,7 +22,7 @@ from tests.synthetic import image_ref, label_map, make_case
 from isocenter.data import CachedArray, CacheError, CaseCache, CaseProblem
 from isocenter.data.layouts.parts import LabelFile
 from isocenter.io.refs import nifti_ref
-from isocenter.pipeline import Pipeline, Sample, cached, prepare_cached
+from isocenter.pipeline import Pipeline, Sample, keys, prepare_cached
 from isocenter.plan import Plan
 from isocenter.records import Boxes, Case, ClassLabel, LabelMap, LabelSchema, Masks
 from isocenter.tasks import tasks
@@ -220,7 +220,7 @@ def test_what_has_a_part_in_preparing_changes_the_entry(tmp_path: Path, monkeypa
     assert not is_kept(plan_of(), case_of("a", 1), tmp_path)
     assert not is_kept(plan_of(), case_of("a", grid=GRID.flip([0])), tmp_path)
     assert not is_kept(plan_of(), case_of("a", pet=True), tmp_path)
-    monkeypatch.setattr(cached, "PREPARED", cached.PREPARED + 1)
+    monkeypatch.setattr(keys, "PREPARED", keys.PREPARED + 1)
     assert not is_kept(plan_of(), case, tmp_path)
 
 
@@ -239,9 +239,9 @@ def test_a_task_from_outside_is_known_by_all_it_could_look_at(tmp_path: Path, mo
         "options": (plan_of(task={"name": "outside", "options": {"dice_weight": 2.0}}), case),
     }
     assert [what for what, (p, c) in others.items() if is_kept(p, c, tmp_path)] == []
-    assert cached._source_digest(Outside) == cached._source_digest(Forbidden)  # of this file
-    assert cached._source_digest(Outside) != cached._source_digest(Segmentation)
-    assert cached._source_digest(int) is None
+    assert keys._source_digest(Outside) == keys._source_digest(Forbidden)  # of this file
+    assert keys._source_digest(Outside) != keys._source_digest(Segmentation)
+    assert keys._source_digest(int) is None
 
 
 def test_cases_that_cannot_be_used_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -202,8 +202,8 @@ class CaseCache:
 def _write_entry(part: Path, key: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> dict[str, Any]:
     kept = {}
     for number, (name, array) in enumerate(arrays.items()):
-        file = f"{number}.bricks"
-        kept[name] = {"file": file, **write_bricks(part / file, array)}
+        path = part / f"{number}.bricks"
+        kept[name] = {"file": path.name, **write_bricks(path, array)}
     body = {"key": key, "arrays": kept, "facts": dict(facts)}
     text = json.dumps({"sha256": digest_of(body), **body}, allow_nan=False)
     with (part / _FACTS).open("x", encoding="utf-8") as file:

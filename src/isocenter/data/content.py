@@ -102,11 +102,11 @@ class ContentHash:
                 arrays = [_array(annotation.positions_mm), _array(annotation.classes)]
                 return facts | {"schema": _schema(annotation.schema), "arrays": arrays}
             case ClassLabel():
-                stated = (annotation.classes, annotation.values, annotation.exclusive, annotation.probabilities)
-                return facts | {"answer": stated}
+                answer = (annotation.classes, annotation.values, annotation.exclusive, annotation.probabilities)
+                return facts | {"answer": answer}
             case Scalar():
-                stated = (annotation.value, annotation.unit, annotation.interval, sorted(annotation.extra.items()))
-                return facts | {"value": repr(stated)}
+                number = (annotation.value, annotation.unit, annotation.interval, sorted(annotation.extra.items()))
+                return facts | {"value": repr(number)}
 
     def _voxels(self, read: Callable[[], Volume]) -> dict[str, Any]:
         """A reader that is a dataclass with ``path`` or ``files`` is known by these; any other is called."""
@@ -206,5 +206,5 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 def _array(array: Any) -> Mapping[str, Any]:
     values = np.ascontiguousarray(array)
-    digest = hashlib.sha256(values.reshape(-1).view(np.uint8)).hexdigest()
+    digest = hashlib.sha256(values.reshape(-1).view(np.uint8).data).hexdigest()
     return {"shape": list(np.shape(array)), "dtype": values.dtype.str, "sha256": digest}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +15,16 @@ from torch import Tensor
 from isocenter.data import CacheEntry, CaseCache, CaseProblem, Progress, map_threads
 from isocenter.data.bricks import CachedArray, CacheError
 from isocenter.data.cache import Made
-from isocenter.data.content import ContentHash
 from isocenter.errors import DatasetError, IsocenterError
+from isocenter.pipeline.keys import prepared_facts
 from isocenter.pipeline.pipeline import Pipeline
 from isocenter.pipeline.sample import Sample
 from isocenter.records import Case
 from isocenter.tasks import Placement, Task
 from isocenter.volume import Grid
 
-__all__ = ["PREPARED", "PreparedCases", "prepare_cached"]
+__all__ = ["PreparedCases", "prepare_cached"]
 
-PREPARED = 1
-"""Version of what `Pipeline.prepare` and the built-in tasks' ``encode`` and ``sites`` give; raised when they change."""
-
-_OWN = ("segmentation", "detection", "classification")
 log = logging.getLogger(__name__)
 
 
@@ -163,57 +155,16 @@ def prepare_cached(
 
 
 def _entry(pipeline: Pipeline, case: Case, cache: CaseCache, targets: bool, built: list[str]) -> CacheEntry:
-    key = cache.key(_key_facts(pipeline, case, cache.content, targets))
+    key = cache.key(prepared_facts(pipeline, case, cache.content, targets=targets))
 
     def make() -> Made:
         sample = pipeline.prepare(case, targets=targets)
-        if cache.key(_key_facts(pipeline, case, cache.content, targets)) != key:
+        if cache.key(prepared_facts(pipeline, case, cache.content, targets=targets)) != key:
             raise DatasetError(f"case {case.id}: its files changed while they were read; start again")
         built.append(key)
         return _stored(sample, _sites(pipeline.task, sample))
 
     return cache.get(key, make)
-
-
-def _key_facts(pipeline: Pipeline, case: Case, content: ContentHash, targets: bool) -> dict[str, Any]:
-    """Everything that decides what ``prepare`` gives: content, and settings as far as they have a part in it."""
-    plan, task = pipeline.plan, pipeline.task
-    names: list[str] | None = [i.name for i in plan.inputs]
-    sets: set[str] | None = {plan.task.annotation, plan.task.target or plan.task.annotation} if targets else set()
-    facts: dict[str, Any] = {
-        "prepared": PREPARED,
-        "preprocess": plan.preprocess.model_dump(mode="json"),
-        "inputs": [(i.name, i.channels, i.required) for i in plan.inputs],
-        "task": _task_facts(task) if targets else None,
-    }
-    if targets and not _is_own(task):  # nobody knows what it looks at
-        names = sets = None
-        facts["attributes"] = dict(case.attributes)
-    try:
-        return facts | {"case": content.case(case, images=names, sets=sets)}
-    except IsocenterError as error:
-        text, where = str(error), f"case {case.id}: "
-        raise type(error)(text if text.startswith(where) else where + text) from error
-
-
-def _is_own(task: Task) -> bool:
-    return task.spec.name in _OWN and type(task).__module__.startswith("isocenter.tasks.")
-
-
-def _task_facts(task: Task) -> dict[str, Any]:
-    """What of a task has a part in its targets; of one from outside everything, and its source."""
-    spec = task.spec
-    if not _is_own(task):
-        return {"spec": spec.model_dump(mode="json"), "code": _source_digest(type(task))}
-    structures = [(s.name, s.values) for s in spec.structures]
-    stated = (spec.name, spec.annotation, spec.exclusive, spec.ignore, spec.target, spec.classes)
-    return {"spec": stated, "structures": structures}
-
-
-def _source_digest(kind: type) -> str | None:
-    with suppress(OSError, TypeError):  # written at a prompt
-        return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
-    return None
 
 
 def _sites(task: Task, sample: Sample) -> Mapping[str, NDArray[np.int32]]:
