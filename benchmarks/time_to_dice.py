@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ import numpy as np
 from acdc import protocol
 from common import ROOT, real_data, row, write_result
 
-from isocenter.data import CaseDataset, Dataset, Splits
+from isocenter.data import CaseDataset, Splits
 from isocenter.io.nifti import read_nifti
 from isocenter.metrics import Measure, bootstrap_mean, summarise
 from isocenter.pipeline import Pipeline
 from isocenter.records import LabelMap, Prediction
+from isocenter.volume import Volume
 from isocenter.workflow import evaluate, load, plan
+from isocenter.workflow.planning import open_dataset
 
 PEERS = {
     "nnU-Net 2-D, its own plan and trainer": ["nnunet.py"],
@@ -80,7 +83,7 @@ def peer_run(
     measures: list[Measure] = []
     for case in test:
         volume = read_nifti(place / f"{case.id}.nii.gz")
-        found = LabelMap(schema=pipeline.task.spec.schema_, read=lambda volume=volume: volume, source=name)
+        found = LabelMap(schema=pipeline.task.spec.schema_, read=partial(_itself, volume), source=name)
         measures += pipeline.task.measure(Prediction(case, (found,), {}, (), None), case)
     figures = summarise(measures)
     facts = json.loads((place / "facts.json").read_text())
@@ -88,6 +91,10 @@ def peer_run(
         "seconds": seconds, "seconds_a_case": facts["seconds_predict"] / len(test), "dice": _by_case(figures),
         "structures": _structures(figures), "facts": facts,
     }  # fmt: skip
+
+
+def _itself(volume: Volume) -> Volume:
+    return volume
 
 
 def _by_case(figures: dict[str, Any]) -> dict[str, float]:
@@ -165,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = real_data("acdc")
     splits = protocol(folder)
-    dataset = Dataset.read(folder, splits=splits)
+    dataset = open_dataset(folder, splits=splits)
     splits_file, files = write_lists(folder, dataset, splits, options.work)
     wanted = [("isocenter", m, s) for m in options.minutes for s in options.seeds]
     wanted += [(name, 10.0, 0) for name in options.peers if options.peer_python and 10.0 in options.minutes]

@@ -237,3 +237,15 @@ def test_mirrored_patches_swap_left_and_right_under_an_elastic_map() -> None:
             high = values > values.mean()
             assert torch.equal(found[clear] == 1, high[clear] if mirrored else ~high[clear])
     assert sides == {True, False}
+
+
+def test_a_source_that_knows_its_sites_is_asked_for_them() -> None:
+    class Telling(list):
+        def sites(self, index: int):
+            return {"rare": np.array([[9, 11, 13]], np.int32)}
+
+    plan = plan_of(foreground=1.0)
+    pipeline = Pipeline(plan)
+    samples = Telling([pipeline.prepare(case_of("a"), targets=True)])
+    stream = PatchStream(plan, pipeline.task, samples, augment=False)
+    assert all((stream.batch(step).targets["labels"] == 2).any() for step in range(3))

@@ -24,9 +24,9 @@ def test_the_line(studies: Path, tiny: Sequence[str], tmp_path: Path) -> None:
         dataset, plan=plan, settings=tiny[2:], out=tmp_path / "model", progress=lambda *what: told.append(what)
     )
     kinds = list(dict.fromkeys(what[0] for what in told))
-    assert kinds == ["preparing training cases", "preparing validation cases", "training"]
+    assert kinds == ["preparing cases", "training", "choosing post-processing"]
     assert [what[1:3] for what in told if what[0] == "training"] == [(1, 3), (2, 3), (3, 3)]
-    assert set(told[-1][3]) >= {"loss", "score", "validation"}
+    assert set(told[-2][3]) >= {"loss", "score", "validation"}
     figures = iso.evaluate(model, dataset, split="val", by=["sex"])
     assert figures["summary"]["cases"] == 1
     assert sum(group["cases"] for group in figures["groups"]["sex"].values()) == 1

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Annotated",
     "AnnotationName",
+    "BudgetTime",
+    "CacheFolder",
     "DatasetPath",
     "Device",
     "Images",
     "Json",
+    "MemoryLimit",
     "Overwrite",
     "Path",
     "Quiet",
@@ -57,6 +60,19 @@ AnnotationName = Annotated[
 Structures = Annotated[
     list[str] | None, typer.Option("--structure", help="Kind of object that a detection looks for; repeatable.")
 ]
+BudgetTime = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", metavar="TIME", help="Wall time of a whole fit, e.g. 10min: plans are timed here and one is chosen."
+    ),
+]
+MemoryLimit = Annotated[
+    str | None, typer.Option("--memory", metavar="SIZE", help="Highest memory of a fit within a budget, e.g. 4GB.")
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="FOLDER", help="Keep prepared cases here for later fits; thrown away by default."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
@@ -75,6 +91,9 @@ def plan_options(
     annotation: str | None,
     structure: list[str] | None,
     settings: list[str] | None,
+    budget: str | None,
+    memory: str | None,
+    cache: Path | None,
 ) -> PlanOptions:
     """What was said on the command line; the rest is left to the verb."""
     said: PlanOptions = {
@@ -82,6 +101,9 @@ def plan_options(
         "images": image or (),
         "structures": structure or (),
         "settings": settings or (),
+        "budget": budget,
+        "memory": memory,
+        "cache": cache,
     }
     if task is not None:
         said["task"] = task

@@ -7,8 +7,12 @@ import typer
 from isocenter.cli.options import (
     Annotated,
     AnnotationName,
+    BudgetTime,
+    CacheFolder,
     DatasetPath,
+    Device,
     Images,
+    MemoryLimit,
     Overwrite,
     Path,
     Quiet,
@@ -35,6 +39,10 @@ def command(
     structure: Structures = None,
     settings: Settings = None,
     splits: SplitsFile = None,
+    budget: BudgetTime = None,
+    memory: MemoryLimit = None,
+    cache: CacheFolder = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,15 +55,21 @@ def command(
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: is there already; give another --out, or --overwrite")
     said = plan_options(
-        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings
-    )
+        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings,
+        budget=budget, memory=memory, cache=cache,
+    )  # fmt: skip
     with bars(quiet) as progress:
-        made = make_plan(dataset, splits=splits, progress=progress, **said)
+        made = make_plan(dataset, splits=splits, device=device, progress=progress, **said)
     write_plan(made, out)
     if quiet:
         return
     for key, reason in made.reasons.items():
         typer.echo(f"{key}: {_value(made, key)}\n    {reason}")
+    for one in made.budget.candidates if made.budget else ():
+        typer.echo(
+            f"candidate {one.name}: {one.seconds_per_step:.3g} s a step, {one.memory_gb:.2g} GB, {one.steps} steps:"
+            f" {one.verdict}"
+        )
     typer.echo(f"\nwritten to {out}; change what you like, then: isocenter fit {dataset} --plan {out} --out model")
 
 

@@ -2,7 +2,7 @@
 
 from isocenter.plan.budget import BudgetSpec, CandidateSpec
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
-from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec
+from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec, ViewSpec
 from isocenter.plan.registry import Registry
 from isocenter.plan.schema import (
     SCHEMA_VERSION,
@@ -30,6 +30,7 @@ __all__ = [
     "StructureSpec",
     "TaskSpec",
     "TrainingSpec",
+    "ViewSpec",
     "dump_plan",
     "parse_plan",
     "read_plan",

@@ -137,7 +137,8 @@ def _with_steps(plan: Plan, budget: BudgetSpec, specs: tuple[CandidateSpec, ...]
         f"what a budget of {budget.seconds:g} s leaves for steps of {spec.seconds_per_step:.3g} s"
         f" ({spec.name!r} of {len(specs)} candidates)"
     )
-    reasons = plan.reasons | {"training.steps": why, "training.validations": "at most a tenth of the budget"}
+    watched = "they take at most a tenth of the budget" if times else "no case is held out"
+    reasons = plan.reasons | {"training.steps": why, "training.validations": watched}
     reasons |= dict.fromkeys(spec.settings, f"candidate {spec.name!r} of the budget")
     training = plan.training.model_copy(update={"steps": spec.steps, "validations": times})
     return plan.model_copy(

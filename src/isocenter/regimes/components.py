@@ -17,7 +17,7 @@ from isocenter.metrics import bootstrap_statistic
 from isocenter.plan import Plan
 from isocenter.regimes.cleanings import BOTH, EACH, RAW, TOGETHER, Cleaning, CleaningMeasures
 
-__all__ = ["ComponentChoice", "Gain", "choose_components"]
+__all__ = ["ComponentChoice", "Gain", "choose_components", "cleaning_by_hand"]
 
 _LEAST = 1e-9  # a smaller gain is the last bit of a sum
 
@@ -134,6 +134,22 @@ def choose_components(cases: Sequence[CleaningMeasures], *, figure: str = "dice"
     gains = {name: _gain(difference[:, [k]], patients, seed) for k, name in enumerate(names)}
     chosen = tuple(name for name in names if gains[name].value > _LEAST)
     return ComponentChoice(together, chosen, gains, gain, figure)
+
+
+def cleaning_by_hand(plan: Plan) -> ComponentChoice | None:
+    """What a person decided, which no case overrules; a cleaning without a reason was written into the plan by one.
+
+    Example:
+        >>> plan = Plan.model_validate({"inputs": [{"name": "ct"}], "preprocess": {"reference": "ct"}})
+        >>> cleaning_by_hand(plan) is None
+        True
+    """
+    spec = plan.inference
+    reasons = [plan.reasons.get(f"inference.{key}", "") for key in ("largest_component", "largest_together")]
+    unexplained = bool(spec.largest_component or spec.largest_together) and not any(reasons)
+    if unexplained or "set by hand" in reasons:
+        return ComponentChoice(spec.largest_together, spec.largest_component)
+    return None
 
 
 def _table(cases: Sequence[CleaningMeasures], cleaning: Cleaning, figure: str) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from isocenter.metrics import summarise
 from isocenter.pipeline import Model, Pipeline
 from isocenter.plan import Plan
 from isocenter.regimes.cleanings import CleaningMeasures, measure_cleanings
-from isocenter.regimes.components import ComponentChoice, choose_components
+from isocenter.regimes.components import ComponentChoice, choose_components, cleaning_by_hand
 from isocenter.regimes.contract import Fit, FoldFit, Progress, RegimeRun, regime
 
 __all__ = ["ABOUT", "CrossValidation"]
@@ -125,7 +125,7 @@ def _made(
     if not every:
         raise DatasetError(f"no held-out case could be measured; the first: {problems[0]}")
     ensemble = Model.of_members(models)
-    by_hand = _by_hand(ensemble.plan)
+    by_hand = cleaning_by_hand(ensemble.plan)
     choice = by_hand or choose_components(list(every.values()), seed=seed)
     nested = [by_hand or choose_components(_but(folds, k), seed=seed) for k in range(len(folds))]
     plan = choice.apply(ensemble.plan, f"the {len(every)} held-out cases of a {len(folds)}-fold cross-validation")
@@ -142,15 +142,6 @@ def _made(
 
 def _but(folds: Sequence[Fold], without: int) -> list[CleaningMeasures]:
     return [found for k, fold in enumerate(folds) if k != without for found in fold.values()]
-
-
-def _by_hand(plan: Plan) -> ComponentChoice | None:
-    spec = plan.inference
-    keys = ("inference.largest_component", "inference.largest_together")
-    decided = any(plan.reasons.get(key) == "set by hand" for key in keys)
-    if spec.largest_component or spec.largest_together or decided:
-        return ComponentChoice(spec.largest_together, spec.largest_component)
-    return None
 
 
 def _summaries(folds: Sequence[Fold], choice: ComponentChoice, nested: Sequence[ComponentChoice]) -> dict[str, Any]:

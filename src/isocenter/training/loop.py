@@ -180,8 +180,7 @@ class _Loop:
                 calls.progress(Progress(done, steps, dict(self.figures)))
             if stop and done < steps:
                 raise StoppedError(f"stopped after step {done} of {steps}; {self._kept()}")
-            if over and done < steps:
-                log.warning("the time is over after step %d of %d; the remaining steps are left out", done, steps)
+            if over:
                 return
 
     def _step(self, step: int, batches: Mapping[str, Batch]) -> None:

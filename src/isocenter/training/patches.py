@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,9 +54,9 @@ class PatchStream:
         self.number = number
         self.augment = augment
         self._optional = [image.name for image in plan.inputs if not image.required]
-        self._sites: list[Mapping[str, NDArray[np.int32]]] = [
-            task.sites(samples[k].targets) for k in range(len(samples))
-        ]
+        # a source that keeps its samples on disk tells the sites without reading the targets
+        known: Callable[[int], Mapping[str, NDArray[np.int32]]] | None = getattr(samples, "sites", None)
+        self._sites = [known(k) if known else task.sites(samples[k].targets) for k in range(len(samples))]
 
     def batch(self, step: int) -> Batch:
         """See `isocenter.training.contract.Stream`."""

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 __all__ = ["compiled", "in_parts", "usable_cores"]
 
@@ -29,10 +29,10 @@ def compiled(function: F) -> F:
     from numba import njit
 
     try:
-        kernel: F = njit(nogil=True, cache=True, error_model="numpy")(function)
+        kernel = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba found no folder for its cache: compile in every process
         kernel = njit(nogil=True, error_model="numpy")(function)
-    return kernel
+    return cast(F, kernel)
 
 
 def usable_cores() -> int:

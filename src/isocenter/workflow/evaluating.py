@@ -99,7 +99,7 @@ def score(pipeline: Pipeline, network: nn.Module, samples: Sequence[Sample]) -> 
     from isocenter.inference import Engine
 
     training = network.training
-    engine = Engine(pipeline, network, device=next(network.parameters()).device)
+    engine = Engine(pipeline, network, device=next(network.parameters()).device, views=())
     values = []
     for sample in samples:
         for measure in pipeline.task.measure(engine.predict(sample), sample.case):

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
-from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, map_threads
-from isocenter.errors import ConfigError, DatasetError, IsocenterError
+from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits
+from isocenter.errors import ConfigError
 from isocenter.io.files import check_folder_target
-from isocenter.pipeline import Pipeline, Sample
 from isocenter.plan import Plan, set_values
-from isocenter.records import Case
 from isocenter.workflow.cards import model_card
-from isocenter.workflow.evaluating import score
-from isocenter.workflow.model import TrainedModel
-from isocenter.workflow.planning import PlanOptions, open_dataset, split_dataset, study
+from isocenter.workflow.learning import Learned, Learner, Way
+from isocenter.workflow.model import TrainedModel, load
+from isocenter.workflow.planning import PlanOptions, budget_of, open_dataset, split_dataset, study
 from isocenter.workflow.progress import Progress
+from isocenter.workflow.workplace import Workplace
 
-if TYPE_CHECKING:
-    from isocenter.training import TrainingRun
+__all__ = ["FitOptions", "fit"]
 
-__all__ = ["fit"]
+CUT = 1.02
+"""Share of the budget after which the remaining steps are left out."""
 
-log = logging.getLogger(__name__)
+
+class FitOptions(PlanOptions, total=False):
+    """What a fit is asked for, beside what a plan is asked for.
+
+    Attributes:
+        folds: Cross-validation: so many fits, each without the patients of one fold, whose ensemble is the model; 0
+            for one fit. A budget is then that of each fold.
+        start: Model, or its folder, whose plan and weights the fit begins with.
+        overwrite: Replace an existing model folder.
+    """
+
+    folds: int
+    start: TrainedModel | str | Path | None
+    overwrite: bool
 
 
 def fit(
@@ -37,14 +49,14 @@ def fit(
     plan: Plan | None = None,
     splits: str | Path | Splits | None = None,
     resume: bool = False,
-    overwrite: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
-    **options: Unpack[PlanOptions],
+    **options: Unpack[FitOptions],
 ) -> TrainedModel:
     """Plan (unless a plan is given), prepare, train, and write the model folder.
 
-    While it runs, checkpoints and TensorBoard files lie in ``<out>.fit``; the model folder appears whole at the end.
+    While it runs, checkpoints, prepared cases and TensorBoard files lie in ``<out>.fit``; the model folder appears
+    whole at the end.
 
     Args:
         dataset: A dataset, or the path of one. Its ``train`` part teaches, its ``val`` part is watched, ``test`` is
@@ -52,77 +64,91 @@ def fit(
         out: Folder of the model to be.
         plan: Made by `plan`, perhaps changed by hand.
         splits: See `Dataset.read`.
-        resume: Go on from a checkpoint in ``<out>.fit``.
-        overwrite: Replace an existing model folder.
+        resume: Go on from what an interrupted fit left in ``<out>.fit``, with its plan.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         progress: Told how far it is, after every training step too.
-        options: See `PlanOptions`. Of these only ``settings`` change a given plan; the others must not contradict it.
+        options: See `FitOptions` and `PlanOptions`. Of the latter only ``settings`` and ``cache`` change a given
+            plan's fit; the others must not contradict it.
 
     Returns:
         The model, as `load` would give it.
 
     Raises:
+        StoppedError: Ctrl-C or SIGTERM; ``resume`` goes on.
         IsocenterError: Anything that a user can mend, named.
     """
-    folder = Path(out)
-    check_folder_target(folder, overwrite=overwrite)
     began = time.perf_counter()
-    whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
-    problems: tuple[CaseProblem, ...] = whole.problems
+    folder, folds = Path(out), options.get("folds", 0)
+    check_folder_target(folder, overwrite=options.get("overwrite", False))
+    budget = budget_of(options, device)
+    place = Workplace.of(folder)
+    kept = place.kept() if resume else None
+    whole = _parts(open_dataset(dataset, splits=splits, progress=progress), folds)
+    begun = _begin(whole, plan or (kept[0] if kept else None), folder.name, options, progress)
+    with place.cleared_unless_of_use():
+        learner = Learner(begun.plan, device=device, progress=progress)
+        if not resume:
+            place.begin_anew()
+        learner.prepare(begun.dataset, Path(options.get("cache") or place.cache))
+        if kept is None:
+            if budget is not None and (plan is None or plan.budget is None):
+                spent = partial(_since, began)
+                learner.keep_to(budget, begun.dataset, spent, fixed=begun.start is not None or plan is not None)
+            kept = learner.plan, _allowance(learner.plan, began)
+            place.keep(*kept)
+        start = begun.start.network.state_dict() if begun.start is not None else None
+        way = Way(place, resume, kept[1], start)
+        learned = learner.folds(begun.dataset, folds, way) if folds else learner.once(begun.dataset, way)
+    seconds = _since(began)
+    return _finish(learned, learner, begun, place, folder, seconds, overwrite=options.get("overwrite", False))
+
+
+def _since(began: float) -> float:
+    return time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class _Begun:
+    dataset: CaseDataset
+    plan: Plan
+    start: TrainedModel | None
+    problems: tuple[CaseProblem, ...]
+
+
+def _parts(whole: CaseDataset, folds: int) -> CaseDataset:
+    """Folds hold patients out by themselves."""
+    if folds and folds < 2:
+        raise ConfigError(f"folds {folds}: cross-validation needs at least 2")
+    if not folds:
+        return split_dataset(whole)
+    parts = dict(whole.splits or {"train": whole.ids})
+    inner = [*parts.pop("train", ()), *parts.pop("val", ())]
+    return whole.with_splits(Splits({"train": inner, **parts}))
+
+
+def _begin(
+    whole: CaseDataset, plan: Plan | None, name: str, options: FitOptions, progress: Progress | None
+) -> _Begun:  # fmt: skip
+    """The plan: given, kept by an interrupted fit, that of the model to start from, or made now."""
+    said = options.get("start")
+    start = said if isinstance(said, TrainedModel) or said is None else load(said)
+    if start is not None and plan is None:
+        plan = start.plan.model_copy(update={"name": name, "budget": None})
     if plan is None:
-        studied = study(whole, name=folder.name, progress=progress, **options)
-        whole, plan, problems = studied.dataset, studied.plan, studied.problems
-    else:
-        _refuse_contradiction(plan, options)
-        plan = set_values(plan, options.get("settings", ()))
-    pipeline = Pipeline(plan)
-    _refuse_unfit_parts(pipeline)
-    samples, lost = _prepare(whole.split("train"), pipeline, progress, "preparing training cases")
-    held, lost_held = (
-        _prepare(whole.split("val"), pipeline, progress, "preparing validation cases")
-        if _has(whole, "val")
-        else ([], ())
-    )
-    problems = (*problems, *lost, *lost_held)
-    if not samples:
-        raise DatasetError(f"dataset {whole.name}: no training case can be used; the first: {problems[0]}")
-    prepared = time.perf_counter()
-    run = _train(pipeline, samples, held, folder, resume=resume, device=device, progress=progress)
-    facts = {
-        "seconds_prepare": round(prepared - began, 1),
-        "seconds_train": round(run.seconds, 1),
-        "cases": {"train": len(samples), "val": len(held), "left_out": len({p.case for p in problems if not p.kept})},
-        "left_out": [str(p) for p in problems],
-        "history": run.history,
-    }
-    model = TrainedModel(plan, run.network, manifest={"trained_on": facts["cases"], "dataset": whole.name})
-    _save(model, folder, whole, facts, overwrite)
-    shutil.move(str(_work(folder) / "tensorboard"), str(folder / "tensorboard"))
-    shutil.rmtree(_work(folder), ignore_errors=True)
-    return model
+        studied = study(whole, name=name, progress=progress, **_plan_options(options))
+        return _Begun(studied.dataset, studied.plan, start, studied.problems)
+    _refuse_contradiction(plan, options)
+    return _Begun(whole, set_values(plan, options.get("settings", ())), start, whole.problems)
 
 
-def _work(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.fit")
+def _plan_options(options: FitOptions) -> PlanOptions:
+    found: Any = {k: v for k, v in options.items() if k in PlanOptions.__annotations__}
+    return found  # type: ignore[no-any-return]
 
 
-def _train(
-    pipeline: Pipeline, samples: list[Sample], held: list[Sample], folder: Path, *, resume: bool, device: str,
-    progress: Progress | None,
-) -> TrainingRun:  # fmt: skip
-    from isocenter.training import CHECKPOINT, train
-
-    work = _work(folder)
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        return train(
-            pipeline.plan, pipeline.task, {"train": samples}, folder=work, resume=resume, device=device,
-            progress=_live(progress), validate=(lambda network: score(pipeline, network, held)) if held else None,
-        )  # fmt: skip
-    except BaseException:
-        if not (work / CHECKPOINT).exists():  # nothing to go on from
-            shutil.rmtree(work, ignore_errors=True)
-        raise
+def _allowance(plan: Plan, began: float) -> float | None:
+    """Seconds that the steps may take before the rest of them is cut."""
+    return None if plan.budget is None else max(1.0, CUT * plan.budget.seconds - _since(began))
 
 
 def _refuse_contradiction(plan: Plan, options: PlanOptions) -> None:
@@ -140,49 +166,28 @@ def _refuse_contradiction(plan: Plan, options: PlanOptions) -> None:
             )
 
 
-def _refuse_unfit_parts(pipeline: Pipeline) -> None:
-    """Build what the plan names once, so that a wrong name or option is refused before cases are prepared."""
-    import torch
-
-    from isocenter.networks import build_network
-    from isocenter.training import build_strategy
-
-    build_strategy(pipeline.plan, pipeline.task)
-    with torch.random.fork_rng(devices=[]):
-        build_network(pipeline.plan.network, pipeline.plan.inputs, pipeline.task.heads())
-
-
-def _save(model: TrainedModel, folder: Path, dataset: CaseDataset, facts: Mapping[str, Any], overwrite: bool) -> None:
-    splits = {name: list(ids) for name, ids in (dataset.splits or {}).items()}
+def _finish(
+    learned: Learned, learner: Learner, begun: _Begun, place: Workplace, folder: Path, seconds: float, *,
+    overwrite: bool,
+) -> TrainedModel:  # fmt: skip
+    problems = (*begun.problems, *learner.problems)
+    cases = {**learned.cases, "left_out": len({p.case for p in problems if not p.kept})}
+    facts = {
+        **learned.facts, "seconds_prepare": round(learner.seconds_prepare, 1), "seconds": round(seconds, 1),
+        "cases": cases, "left_out": [str(p) for p in problems],
+    }  # fmt: skip
+    model = learned.model
+    model.manifest = {**model.manifest, "trained_on": cases, "dataset": begun.dataset.name}
+    splits = {name: list(ids) for name, ids in (begun.dataset.splits or {}).items()}
     extra = {
         "splits.json": json.dumps(splits, indent=2) + "\n",
         "training.json": json.dumps(facts, indent=2) + "\n",
         "card.md": model_card(model.plan, facts),
+        **learned.extra,
     }
     model.save(folder, extra=extra, overwrite=overwrite)
     model.folder = folder
-
-
-def _live(progress: Progress | None) -> Callable[[Any], None] | None:
-    if progress is None:
-        return None
-    return lambda state: progress("training", state.step, state.steps, state.figures)
-
-
-def _has(dataset: CaseDataset, part: str) -> bool:
-    return dataset.splits is not None and part in dataset.splits
-
-
-def _prepare(
-    dataset: CaseDataset, pipeline: Pipeline, progress: Progress | None, what: str
-) -> tuple[list[Sample], tuple[CaseProblem, ...]]:
-    def one(case: Case) -> Sample | CaseProblem:
-        try:
-            return pipeline.prepare(case, targets=True)
-        except IsocenterError as error:
-            log.warning("left out: %s", error)
-            return CaseProblem.of(case.id, error)
-
-    report = (lambda done, total: progress(what, done, total)) if progress else None
-    found = map_threads(one, list(dataset), progress=report)
-    return [f for f in found if isinstance(f, Sample)], tuple(f for f in found if isinstance(f, CaseProblem))
+    if place.tensorboard.is_dir():
+        shutil.move(str(place.tensorboard), str(folder / "tensorboard"))
+    place.clear()
+    return model

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
+
 from isocenter.data import CaseDataset, CaseProblem, Dataset, Splits, make_splits
 from isocenter.errors import ConfigError, DatasetError, SplitError
-from isocenter.plan import InputSpec, Plan, TaskSpec, set_values
+from isocenter.plan import BudgetSpec, InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
-from isocenter.records import Case
+from isocenter.records import Case, ClassLabel
 from isocenter.workflow.learned import annotation_kinds, only_structures, task_spec
 from isocenter.workflow.progress import Progress
 
-__all__ = ["PlanOptions", "Studied", "open_dataset", "plan", "split_dataset", "study"]
+__all__ = ["PlanOptions", "Studied", "budget_of", "open_dataset", "plan", "split_dataset", "study"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ class PlanOptions(TypedDict, total=False):
         images: Images that the network reads, the reference first; all that every case has, where empty.
         annotation: Set of annotations that is the truth, ``"main"`` by default.
         settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
+        budget: Wall time of a whole fit, as ``"10min"``: variants of the plan are timed on this machine, one is chosen
+            and given as many steps as fit.
+        memory: Highest memory of a fit within a budget, as ``"4GB"``.
+        cache: Folder that keeps prepared cases from one fit to the next; without one they are thrown away.
     """
 
     task: str
@@ -39,6 +47,9 @@ class PlanOptions(TypedDict, total=False):
     images: Sequence[str]
     annotation: str
     settings: Iterable[str] | Mapping[str, Any]
+    budget: str | float | None
+    memory: str | float | None
+    cache: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ def plan(
     *,
     splits: str | Path | Splits | None = None,
     name: str | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
     **options: Unpack[PlanOptions],
 ) -> Plan:
@@ -70,6 +82,7 @@ def plan(
         dataset: A dataset, or the path of one.
         splits: See `Dataset.read`.
         name: Of the model to be; the dataset's by default.
+        device: Where a budget's variants are timed: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         progress: Told how far it is.
         options: See `PlanOptions`.
 
@@ -77,8 +90,33 @@ def plan(
         DatasetError: The dataset, or every case of it, cannot be used.
         PlanError: A setting that does not exist or fit.
     """
+    began = time.perf_counter()
+    budget = budget_of(options, device)
     whole = split_dataset(open_dataset(dataset, splits=splits, progress=progress))
-    return study(whole, name=name, progress=progress, **options).plan
+    studied = study(whole, name=name, progress=progress, **options)
+    if budget is None:
+        return studied.plan
+    from isocenter.workflow.learning import Learner
+
+    learner = Learner(studied.plan, device=device, progress=progress)
+    with tempfile.TemporaryDirectory() as folder:
+        learner.prepare(studied.dataset, Path(options.get("cache") or folder))
+        learner.keep_to(budget, studied.dataset, lambda: time.perf_counter() - began)
+    return learner.plan
+
+
+def budget_of(options: PlanOptions, device: str) -> BudgetSpec | None:
+    """The budget that was asked for.
+
+    Raises:
+        ConfigError: Not a time or an amount of memory, or memory without time.
+    """
+    time_, memory = options.get("budget"), options.get("memory")
+    if time_ is not None:
+        return BudgetSpec.of(time_, memory=memory, device=device)
+    if memory is not None:
+        raise ConfigError(f"memory {memory!r}: is a part of a budget; give a budget of time too")
+    return None
 
 
 def study(
@@ -94,7 +132,7 @@ def study(
     whole = task_spec(train, options.get("task", "segmentation"), options.get("target"), annotation)
     spec = only_structures(whole, options.get("structures", ()))
     usable, lost = _annotated(train, spec)
-    inputs = _inputs(usable, options.get("images", ()))
+    inputs, why = _inputs(usable, options.get("images", ()), spec)
     reference = inputs[0].name
     schema = whole.schema_ if whole.structures else None
     found = fingerprint(
@@ -106,6 +144,7 @@ def study(
     for problem in (*lost, *found.problems):
         log.warning("left out: %s", problem)
     rules = plan_by_rules(found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name)
+    rules = rules.model_copy(update={"reasons": {"preprocess.reference": why, **rules.reasons}})
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
     return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems)
 
@@ -164,20 +203,52 @@ def _annotated(dataset: CaseDataset, spec: TaskSpec) -> tuple[CaseDataset, tuple
     return kept, lost
 
 
-def _inputs(dataset: CaseDataset, wanted: Sequence[str]) -> tuple[InputSpec, ...]:
+def _inputs(dataset: CaseDataset, wanted: Sequence[str], spec: TaskSpec) -> tuple[tuple[InputSpec, ...], str]:
+    """Images that the network reads, the reference first, and why it is the reference."""
     for name in wanted:
         if name not in dataset.images:
             raise ConfigError(f"image {name!r}: the dataset has {', '.join(dataset.images)}")
     names = list(wanted) or [n for n in dataset.images if all(n in c.images for c in dataset)]
     if not names:
         raise DatasetError(f"dataset {dataset.name}: no image is there in every case; name the ones to use")
-    return tuple(
+    why = "the first of the images that were asked for"
+    if not wanted:
+        reference, why = _reference(dataset, names, spec)
+        names = [reference, *(n for n in names if n != reference)]
+    inputs = tuple(
         InputSpec(
             name=n,
             modality=dataset.modalities.get(n, "OT"),
             required=n == names[0] or all(n in c.images for c in dataset),
         )
         for n in names
+    )
+    return inputs, why
+
+
+def _reference(dataset: CaseDataset, names: Sequence[str], spec: TaskSpec) -> tuple[str, str]:
+    """Of several images: the finest on which the truth was drawn, so that no annotation is interpolated in vain."""
+    if len(names) == 1:
+        return names[0], "the only image that every case has"
+    kinds = annotation_kinds(spec.name)
+
+    def drawn_on(name: str) -> bool:
+        if kinds == (ClassLabel,) or not kinds:
+            return True
+        return all(
+            any(isinstance(a, kinds) and a.name == spec.annotation and a.image == name for a in case.annotations)
+            for case in dataset
+        )
+
+    def voxel_mm3(name: str) -> float:
+        return float(np.median([np.prod(c.images[name].grid().spacing_mm) for c in dataset]))
+
+    able = [n for n in names if drawn_on(n)] or list(names)
+    chosen = min(able, key=lambda n: round(voxel_mm3(n), 3))
+    others = ", ".join(n for n in names if n != chosen)
+    return chosen, (
+        f"the truth is drawn on it and its voxels are the finest ({voxel_mm3(chosen):.3g} mm3);"
+        f" {others} {'comes' if len(names) == 2 else 'come'} onto its grid"
     )
 
 
