@@ -16,6 +16,7 @@ from isocenter.errors import GeometryError
 from isocenter.plan import TaskSpec
 from isocenter.records import LabelSchema
 from isocenter.tasks import Placement, Segmentation, Slab, SlabUpsampler
+from isocenter.tasks.upsampling import labels_on_target
 from isocenter.volume import Grid
 
 SPACINGS = st.tuples(*[st.sampled_from([0.6, 1.0, 1.7, 3.0])] * 3)
@@ -59,6 +60,56 @@ def test_grids_with_other_axes_are_refused():
     for other in (grid.flip([1]), grid.permute([0, 2, 1])):
         with pytest.raises(GeometryError, match="turned against each other"):
             SlabUpsampler("out", Placement(grid, other))
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(1, 8)),
+    spacing=SPACINGS,
+    wanted=SPACINGS,
+    depth=st.integers(1, 5),
+    exclusive=st.booleans(),
+)
+def test_labels_are_those_of_the_interpolated_values(shape, spacing, wanted, depth, exclusive):
+    target = Grid.regular(shape, spacing_mm=spacing, origin_mm=(3, -5, 8))
+    placement = Placement(target.respaced(wanted), target)
+    values = np.random.default_rng(0).normal(size=(3, *placement.working.shape)).astype(np.float32)
+    whole = torch.stack([v for _, v in SlabUpsampler("out", placement)(cut(values, depth))], 1).numpy()
+    found = labels_on_target(cut(values, depth), "out", placement, exclusive=exclusive)
+    assert found.dtype == np.uint8
+    assert found.shape == (1 if exclusive else 3, *shape)
+    top = np.sort(whole, 0)
+    clear = top[-1] - top[-2] > 1e-5 if exclusive else np.abs(whole) > 1e-5
+    expected = whole.argmax(0)[None] if exclusive else whole > 0
+    np.testing.assert_array_equal(found[..., clear] if exclusive else found[clear],
+                                  expected[..., clear] if exclusive else expected[clear])  # fmt: skip
+
+
+def test_outputs_of_half_precision_are_decoded_as_they_are():
+    grid = Grid.regular((6, 9, 9), spacing_mm=(2, 2, 2))
+    values = torch.randn(3, 6, 9, 9, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    placement = Placement(grid, grid.respaced((1, 1, 1)))
+    found, exact = (
+        labels_on_target(iter([Slab(0, {"out": v})]), "out", placement, exclusive=True)
+        for v in (values, values.detach().float())
+    )
+    assert np.array_equal(found, exact)
+
+
+def test_missing_and_misplaced_slabs_are_refused():
+    grid = Grid.regular((6, 4, 4), spacing_mm=(2, 2, 2))
+    placement = Placement(grid, grid.respaced((1, 1, 1)))
+    slabs = list(cut(np.zeros((2, 6, 4, 4), np.float32), 2))
+    for given_, what in (
+        ([], "no slabs"),
+        (slabs[:2], "end at slice 4, slice 5 is needed"),
+        ([slabs[0], slabs[2]], "starts at slice 4; expected one with rows and columns \\(4, 4\\) at slice 2"),
+        (list(cut(np.zeros((2, 6, 4, 5), np.float32), 2)), "shape \\(2, 2, 4, 5\\)"),
+    ):
+        with pytest.raises(GeometryError, match=what):
+            labels_on_target(iter(given_), "out", placement, exclusive=True)
+    with pytest.raises(GeometryError, match="turned against each other"):
+        labels_on_target(iter(slabs), "out", Placement(grid, grid.flip([1])), exclusive=True)
 
 
 def test_decoding_holds_few_slices_at_a_time():

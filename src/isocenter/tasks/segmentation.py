@@ -22,7 +22,7 @@ from isocenter.tasks.contract import Calibration, Decoded, Placement, Slab, Targ
 from isocenter.tasks.losses import exclusive_terms, overlapping_terms
 from isocenter.tasks.options import TaskOptions, read_options
 from isocenter.tasks.reducers import BlendReducer
-from isocenter.tasks.upsampling import SlabUpsampler
+from isocenter.tasks.upsampling import labels_on_target
 from isocenter.volume import Grid, Volume, resample, resample_labels
 
 __all__ = ["HEAD", "SITES", "Segmentation", "SegmentationOptions"]
@@ -177,17 +177,11 @@ class Segmentation:
         return BlendReducer(HEAD)
 
     def decode(self, slabs: Iterator[Slab], placement: Placement, calibration: Calibration | None = None) -> Decoded:
-        """Labels on the target grid: logits are interpolated slice by slice and the largest wins.
+        """Labels on the target grid: logits are interpolated and the largest wins, in one go.
 
         ``calibration`` changes probabilities, not which of them is largest, so it has no part in labels.
         """
-        channels = 1 if self.schema.exclusive else len(self.schema)
-        labels = np.zeros((channels, *placement.target.shape), np.uint8)
-        for z, logits in SlabUpsampler(HEAD, placement)(slabs):
-            if self.schema.exclusive:
-                labels[0, z] = _argmax(logits).numpy()
-            else:
-                labels[:, z] = (logits > 0).numpy()
+        labels = labels_on_target(slabs, HEAD, placement, exclusive=self.schema.exclusive)
         volume = Volume(labels, placement.target, "label")
         return Decoded((self.annotation(volume),))
 
@@ -219,13 +213,3 @@ class Segmentation:
             )
             for k, name in enumerate(self.schema.names)
         ]  # fmt: skip
-
-
-def _argmax(logits: Tensor) -> Tensor:
-    """Number of the largest channel of ``(channel, H, W)``; a running comparison is faster than torch.argmax."""
-    best, label = logits[0].clone(), torch.zeros(logits.shape[1:], dtype=torch.uint8)
-    for k in range(1, len(logits)):
-        wins = logits[k] > best
-        best = torch.maximum(best, logits[k])
-        label.masked_fill_(wins, k)
-    return label
