@@ -23,6 +23,7 @@ from isocenter.plan import (
     PreprocessSpec,
     TaskSpec,
     TrainingSpec,
+    ViewSpec,
 )
 from isocenter.planner.fingerprint import Fingerprint
 from isocenter.planner.geometry import (
@@ -88,7 +89,8 @@ def plan_by_rules(
         reasons["training.patch"] = "the whole median case: the answer belongs to all of it"
     else:
         patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
-    training = _training(task, dimensions, patch, 1 if dimensions == 2 else voxel_cost(actual), reasons)
+    optional = any(not i.required for i in inputs)
+    training = _training(task, dimensions, patch, optional, 1 if dimensions == 2 else voxel_cost(actual), reasons)
     reach = max((head.stride for head in heads if head.kind == "strided"), default=1)
     topology = choose_topology(np.asarray(patch), actual, dimensions, reach=reach)
     norm, why = _normalisation(task, training.batch)
@@ -114,6 +116,7 @@ def plan_by_rules(
             window=patch,  # type: ignore[arg-type]
             overlap=0.0 if whole else 0.5,
             batch=8 if dimensions == 2 else 1,
+            views=_views(task, dimensions, training.augmentation, reasons),
             largest_component=_in_one_piece(found, task, reasons),
         ),
         reasons=reasons,
@@ -169,7 +172,7 @@ def _coarse_enough(
 
 
 def _training(
-    task: TaskSpec, dimensions: int, patch: Sequence[int], cost: int, reasons: dict[str, str]
+    task: TaskSpec, dimensions: int, patch: Sequence[int], optional: bool, cost: int, reasons: dict[str, str]
 ) -> TrainingSpec:
     flat = dimensions == 2
     voxels = int(np.prod(patch))
@@ -182,7 +185,7 @@ def _training(
     turn = (25.0, 0.0, 0.0) if flat else (10.0, 10.0, 10.0)
     augmentation = AugmentationSpec(
         rotation_deg=turn, scale=0.2 if flat else 0.15, brightness=0.2, contrast=0.25, gamma=0.3, noise=0.15, blur=1.0,
-        low_resolution=2.0,
+        low_resolution=2.0, drop_image=0.2 if optional else 0.0,
     )  # fmt: skip
     steps = {"segmentation": 2000 if flat else 1000, "detection": 1500, "classification": 600}.get(task.name, 1000)
     return TrainingSpec(
@@ -211,6 +214,19 @@ def _intensity(found: Fingerprint, inputs: Sequence[InputSpec], reasons: dict[st
         )  # fmt: skip
         reasons[key] = f"{spec.modality} values are absolute: 0.5 to 99.5 percentile of annotated voxels of all cases"
     return out
+
+
+def _views(
+    task: TaskSpec, dimensions: int, augmentation: AugmentationSpec, reasons: dict[str, str]
+) -> tuple[ViewSpec, ...]:
+    """Turned and scaled looks, well inside of what training showed; slices are cheap enough to look five times."""
+    if task.name != "segmentation" or dimensions != 2:
+        return ()
+    turn, scale = 0.6 * augmentation.rotation_deg[0], 0.5 * augmentation.scale
+    reasons["inference.views"] = "slices are predicted fast enough for four more looks, as training turned and scaled"
+    return (
+        ViewSpec(rotation_deg=turn), ViewSpec(rotation_deg=-turn), ViewSpec(scale=1 - scale), ViewSpec(scale=1 + scale),
+    )  # fmt: skip
 
 
 def _in_one_piece(found: Fingerprint, task: TaskSpec, reasons: dict[str, str]) -> tuple[str, ...]:
