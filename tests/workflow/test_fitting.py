@@ -48,7 +48,8 @@ def test_a_budget_of_time_is_kept_to_and_written_down(studies: Path, tiny: Seque
     taken = time.perf_counter() - began
     assert 15 < taken < 45, "a busy machine may be slower than it was when timed, but not without end"
     assert list(dict.fromkeys(told)) == [
-        "reading headers", "looking at cases", "preparing cases", "timing candidates", "training", "choosing post-processing",
+        "reading headers", "looking at cases", "preparing cases", "timing candidates", "training",
+        "choosing post-processing",
     ]  # fmt: skip
     budget = model.plan.budget
     assert budget is not None
