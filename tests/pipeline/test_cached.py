@@ -150,6 +150,12 @@ def test_memory_is_given_in_the_order_of_the_cases(tmp_path: Path) -> None:
     found, _ = prepare_cached(pipeline, cases, CaseCache(tmp_path), memory_bytes=int(2.5 * one))
     assert [isinstance(s.inputs["ct"], torch.Tensor) for s in found] == [True, True, False, False]
     assert found.held == 2
+    some = found.subset([3, 1])
+    assert [s.case.id for s in some] == ["3", "1"]
+    assert (len(some), some.held) == (2, 1)
+    assert some[1] is found[1]
+    same(some.whole(0), pipeline.prepare(cases[3], targets=True))
+    same_sites(some.sites(0), found.sites(3))
 
 
 def entries(folder: Path) -> dict[str, tuple[int, int]]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from isocenter.errors import IsocenterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["CacheError", "CachedArray", "write_bricks"]
 
@@ -119,30 +119,29 @@ class CachedArray:
         if out.size == 0:
             return out
         axes = [_touched(*part) for part in zip(start, stop, self.shape, self.brick, strict=True)]
+        last = axes.pop() if axes else [(0, 1, slice(1), slice(1))]
         try:
             with self.path.open("rb", buffering=0) as file:
-                self._fill(out.reshape(out.shape or (1,)), axes or [[(0, 1, slice(1), slice(1))]], file)
+                self._fill(out.reshape(out.shape or (1,)), axes, last, file)
         except OSError as error:
             raise CacheError(f"{self.path}: cannot be read ({error.strerror}); prepare the cases again") from error
         return out
 
-    def _fill(self, out: NDArray[Any], axes: list[Axis], file: IO[bytes]) -> None:
+    def _fill(self, out: NDArray[Any], axes: Sequence[Axis], last: Axis, file: IO[bytes]) -> None:
         counts = _counts(self.shape, self.brick)
         room = np.empty(math.prod(self.brick), self.dtype)
-        for outer in product(*axes[:-1]):
+        for outer in product(*axes):
             first = 0
             for (number, *_), count in zip(outer, counts[1:], strict=True):
                 first = (first + number) * count
             # bricks that follow each other along the last axis do so in the file: one read for all of them
-            low = first + axes[-1][0][0]
-            row, begin = self._row(file, low, first + axes[-1][-1][0] + 1)
+            low = first + last[0][0]
+            packed, begin = self._row(file, low, first + last[-1][0] + 1)
             extents = [extent for _, extent, _, _ in outer]
             inside, where = tuple(s for _, _, s, _ in outer), tuple(w for *_, w in outer)
-            for place, (_, extent, part, to) in enumerate(axes[-1], start=low):
-                size = math.prod(extents) * extent
-                packed = row[self.offsets[place] - begin : self.offsets[place + 1] - begin]
-                brick = room[:size]
-                self._unpack(packed, brick, place)
+            for place, (_, extent, part, to) in enumerate(last, start=low):
+                brick = room[: math.prod(extents) * extent]
+                self._unpack(packed[self.offsets[place] - begin : self.offsets[place + 1] - begin], brick, place)
                 out[(*where, to)] = brick.reshape(*extents, extent)[(*inside, part)]
 
     def _row(self, file: IO[bytes], first: int, stop: int) -> tuple[memoryview, int]:
@@ -206,7 +205,7 @@ def _pack(values: NDArray[Any]) -> bytes:
     }  # fmt: skip
     values = np.ascontiguousarray(values)
     packed = blosc2.compress2(values, clevel=1, **settings)
-    if len(packed) > _WORTH * values.nbytes:  # noise: read six times as fast as it is
+    if len(packed) > _WORTH * values.nbytes:  # noise, which is read in a fraction of the time as it is
         packed = blosc2.compress2(values, clevel=0, **settings)
     return bytes(packed)
 

@@ -89,18 +89,23 @@ class CaseCache:
         Raises:
             CacheError: The folder cannot be read.
         """
+        entry, damage = self._look(key)
+        if damage:
+            _log.warning("cache: entry %s is damaged (%s) and not used", key[:12], damage)
+        return entry
+
+    def _look(self, key: str) -> tuple[CacheEntry | None, str]:
+        """The entry, or what is wrong with it; nothing is wrong with one that is absent."""
         folder = self._folder(key)
         try:
             if not folder.is_dir():
-                return None
+                return None, ""
             facts = _read_facts(folder / _FACTS, key)
             for kept in facts["arrays"].values():
                 _compare(folder / kept["file"], kept)
-            return _entry(folder, key, facts)
+            return _entry(folder, key, facts), ""
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if folder.is_dir():
-                _log.warning("cache: entry %s is damaged (%s) and not used", key[:12], error)
-            return None
+            return None, (str(error) or type(error).__name__) if folder.is_dir() else ""
         except OSError as error:
             raise CacheError(f"{folder}: cannot be read ({error.strerror}); give another cache folder") from error
 
@@ -118,7 +123,7 @@ class CaseCache:
         if entry is not None:
             return entry
         with self._locked(key) as alone:
-            entry = self.open(key)  # another may have built it meanwhile
+            entry, _ = self._look(key)  # another may have built it meanwhile
             if entry is not None:
                 return entry
             if alone:
@@ -183,7 +188,7 @@ class CaseCache:
                 written = _write_entry(part, key, arrays, facts)
             _sync(folder.parent)
         except (ConfigError, OSError) as error:
-            other = self.open(key)  # without locks: another was faster
+            other, _ = self._look(key)  # without locks: another was faster
             if other is not None:
                 return other
             self._refuse(error.__cause__ if isinstance(error.__cause__, OSError) else error)

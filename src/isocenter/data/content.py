@@ -156,11 +156,9 @@ def _read_note(note: Path) -> str | None:
 
 
 def _write_note(note: Path, digest: str) -> None:
-    aside = note.with_name(f".{os.getpid()}.{time.monotonic_ns()}.{note.name}")
-    with suppress(OSError):  # a note saves time, no more
+    with suppress(OSError):  # a note saves time, no more; half of one is none, and its other writers say the same
         note.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(digest, encoding="ascii")
-        os.replace(aside, note)
+        note.write_text(digest, encoding="ascii")
 
 
 def _settings(reader: object, paths: Iterable[str]) -> dict[str, Any] | None:

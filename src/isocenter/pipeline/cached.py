@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +64,11 @@ class PreparedCases:
     def nbytes(self) -> int:
         """Bytes of all inputs and targets, in memory or not."""
         return sum(int(a.nbytes) for s in self for a in (*s.inputs.values(), *s.targets.values()))
+
+    def subset(self, indices: Iterable[int]) -> PreparedCases:
+        """Some of the samples, in the order of ``indices``; what is in memory is shared."""
+        chosen = list(indices)
+        return PreparedCases([self._samples[k] for k in chosen], [self._sites[k] for k in chosen])
 
     def whole(self, index: int) -> Sample:
         """The sample with all its arrays read, as `Pipeline.prepare` gives it; for prediction and measurement."""
