@@ -153,3 +153,12 @@ def test_a_case_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
         look(constant, broken)
     with pytest.raises(DatasetError, match="no cases"):
         look()
+
+
+def test_the_main_piece_is_that_of_the_most_scattered_case() -> None:
+    grid = Grid.regular((4, 20, 20), spacing_mm=(5, 1, 1))
+    whole, apart = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+    whole[0, :5, :5] = whole[1, 5, 5] = 3  # touching by a corner is touching
+    apart[0, :3, :3], apart[3, 10, 10] = 3, 3
+    found = look(case_of("a", whole, grid), case_of("b", apart, grid))
+    assert found.main_piece() == {"thing": pytest.approx(0.9)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -153,6 +153,7 @@ def test_any_dataset_gets_a_plan_whose_parts_fit_and_whose_budgets_hold(shape, s
 
 
 @settings(max_examples=15)
+@example((4, 24, 24), (1.0, 1.0, 1.0), "detection")  # so small that pooling used to stop short of the head's stride
 @given(shapes, spacings, st.sampled_from(sorted(TASKS)))
 def test_the_planned_network_can_be_built_for_the_planned_task(shape, spacing, name: str) -> None:
     plan = plan_of(grid_of(shape, spacing), task=TASKS[name])
@@ -188,3 +189,38 @@ def test_a_class_is_learned_from_whole_cases() -> None:
     size = np.array([240, 300, 300])
     assert (np.multiply(plan.training.patch, plan.preprocess.spacing_mm) >= size * 0.99).all()
     assert plan.inference.overlap == 0
+
+
+def pieces_of(*shares: float) -> Plan:
+    grid = grid_of((10, 200, 200), (8, 1, 1))
+    cases = {
+        f"c{k}": CaseFingerprint(grid, case_of(grid).values, None, {}, {"liver": share, "vessel": 0.4})
+        for k, share in enumerate(shares)
+    }
+    return plan_by_rules(Fingerprint(cases), task=SEGMENTATION, inputs=CT, reference="image")
+
+
+def test_what_is_one_piece_in_every_case_is_cleaned_to_one_piece() -> None:
+    whole = pieces_of(1.0, 0.99, 0.96, 1.0, 1.0)
+    assert whole.inference.largest_component == ("liver",)
+    assert "in every case at least 96 %" in whole.reasons["inference.largest_component"]
+    assert pieces_of(1.0, 0.99, 0.94, 1.0, 1.0).inference.largest_component == ()
+    assert pieces_of(1.0, 1.0, 1.0, 1.0).inference.largest_component == (), "too few cases to tell"
+
+
+def test_slices_are_looked_at_as_training_turned_and_scaled_them() -> None:
+    flat, deep = plan_of(grid_of((10, 200, 200), (8, 1, 1))), plan_of(grid_of((100, 200, 200), (1, 1, 1)))
+    augmentation = flat.training.augmentation
+    assert len(flat.inference.views) == 4
+    assert all(abs(v.rotation_deg) < augmentation.rotation_deg[0] for v in flat.inference.views)
+    assert all(abs(v.scale - 1) < augmentation.scale for v in flat.inference.views)
+    assert deep.inference.views == ()
+
+
+def test_only_inputs_that_may_be_missing_are_left_out_in_training() -> None:
+    grid = grid_of((10, 200, 200), (8, 1, 1))
+    extra = InputSpec(name="other", modality="MR", required=False)
+    cases = {"c": CaseFingerprint(grid, {"image": np.ones(9, np.float32), "other": np.ones(9, np.float32)})}
+    plan = plan_by_rules(Fingerprint(cases), task=SEGMENTATION, inputs=(*CT, extra), reference="image")
+    assert plan.training.augmentation.drop_image == 0.2
+    assert plan_of(grid).training.augmentation.drop_image == 0
