@@ -220,7 +220,7 @@ def test_slices_are_looked_at_as_training_turned_and_scaled_them() -> None:
 def test_only_inputs_that_may_be_missing_are_left_out_in_training() -> None:
     grid = grid_of((10, 200, 200), (8, 1, 1))
     extra = InputSpec(name="other", modality="MR", required=False)
-    cases = {"c": CaseFingerprint(grid, {"image": np.ones(9, np.float32), "other": np.ones(9, np.float32)})}
+    cases = {"c": CaseFingerprint(grid, {"image": case_of(grid).values["image"], "other": np.ones(9, np.float32)})}
     plan = plan_by_rules(Fingerprint(cases), task=SEGMENTATION, inputs=(*CT, extra), reference="image")
     assert plan.training.augmentation.drop_image == 0.2
     assert plan_of(grid).training.augmentation.drop_image == 0

@@ -122,12 +122,12 @@ def choose_topology(
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
     """
     size, step = patch.astype(float).copy(), spacing.astype(float).copy()
-    stem = _stride(size, step, dimensions, least=7)
+    stem = _stride(size, step, dimensions, np.array([7, 7, 7]))
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
     while len(strides) < 6:
-        near = patch[2] / size[2] >= reach
-        stride = _stride(size, step, dimensions, least=7 if near else 2)
+        least = np.array([7, 7, 7]) if patch[2] / size[2] >= reach else np.array([7, 2, 2])
+        stride = _stride(size, step, dimensions, least)
         if max(stride) == 1:
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
@@ -136,7 +136,9 @@ def choose_topology(
     return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), channels)
 
 
-def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int, *, least: int) -> NDArray[np.int64]:
+def _stride(
+    size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int, least: NDArray[np.int64]
+) -> NDArray[np.int64]:
     fine = step < 2 * step[3 - dimensions :].min()
     stride = np.where(fine & (size >= 2 * least) & (size % 2 == 0), 2, 1)
     if dimensions == 2:
