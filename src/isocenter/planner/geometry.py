@@ -27,6 +27,8 @@ PATCH_VOXELS = 96**3
 MAX_OBLIQUITY_DEG = 30.0
 THICK = 3.0
 THICKNESS_VOXELS = 3.0
+LEAST = 7
+"""Voxels along an axis below which it is not halved again."""
 
 Reason = str
 Sizes = tuple[int, int, int]
@@ -122,12 +124,13 @@ def choose_topology(
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
     """
     size, step = patch.astype(float).copy(), spacing.astype(float).copy()
-    stem = _stride(size, step, dimensions, np.array([7, 7, 7]))
+    stem = _stride(size, step, dimensions)
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
     while len(strides) < 6:
-        least = np.array([7, 7, 7]) if patch[2] / size[2] >= reach else np.array([7, 2, 2])
-        stride = _stride(size, step, dimensions, least)
+        stride = _stride(size, step, dimensions)
+        if max(stride) == 1 and patch[2] / size[2] < reach:
+            stride = np.where((np.arange(3) > 0) & (size % 2 == 0), 2, 1)
         if max(stride) == 1:
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
@@ -136,11 +139,9 @@ def choose_topology(
     return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), channels)
 
 
-def _stride(
-    size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int, least: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int) -> NDArray[np.int64]:
     fine = step < 2 * step[3 - dimensions :].min()
-    stride = np.where(fine & (size >= 2 * least) & (size % 2 == 0), 2, 1)
+    stride = np.where(fine & (size >= 2 * LEAST) & (size % 2 == 0), 2, 1)
     if dimensions == 2:
         stride[0] = 1
     return stride.astype(np.int64)
