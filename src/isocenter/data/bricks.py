@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from contextlib import suppress
+import struct
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheError", "CachedArray", "write_bricks"]
 
-_BRICK_BYTES = 1 << 18  # about: smaller ones cost calls, larger ones bytes that nobody asked for
-_BLOCK_BYTES = 1 << 17
+_BRICK_BYTES = 1 << 17  # about: smaller ones cost calls, larger ones bytes that nobody asked for
 _WORTH = 0.75  # of its size; bricks that stay larger are kept as they are
 _THICK = 96  # slices; stacks of fewer are often read a slice at a time
-_NBYTES = slice(4, 8)  # of a Blosc2 chunk's header: its length before compression, little endian
+_LENGTHS = struct.Struct("<3i")  # in a chunk's head, from its fifth byte: unpacked, of a block, packed
 
 Axis = list[tuple[int, int, slice, slice]]
 """The bricks that a range touches along one axis: number, extent, part of the brick, part of the range."""
@@ -128,34 +127,33 @@ class CachedArray:
         return out
 
     def _fill(self, out: NDArray[Any], axes: Sequence[Axis], last: Axis, file: IO[bytes]) -> None:
-        counts = _counts(self.shape, self.brick)
-        room = np.empty(math.prod(self.brick), self.dtype)
+        counts, offsets = _counts(self.shape, self.brick), self.offsets
+        rooms: dict[tuple[int, ...], NDArray[Any]] = {}
         for outer in product(*axes):
             first = 0
             for (number, *_), count in zip(outer, counts[1:], strict=True):
                 first = (first + number) * count
             # bricks that follow each other along the last axis do so in the file: one read for all of them
             low = first + last[0][0]
-            packed, begin = self._row(file, low, first + last[-1][0] + 1)
-            extents = [extent for _, extent, _, _ in outer]
-            inside, where = tuple(s for _, _, s, _ in outer), tuple(w for *_, w in outer)
+            begin, end = offsets[low], offsets[first + last[-1][0] + 1]
+            file.seek(begin)
+            row = memoryview(file.read(end - begin))
+            _, extents, inside, where = zip(*outer, strict=True) if outer else ((), (), (), ())
             for place, (_, extent, part, to) in enumerate(last, start=low):
-                brick = room[: math.prod(extents) * extent]
-                self._unpack(packed[self.offsets[place] - begin : self.offsets[place + 1] - begin], brick, place)
-                out[(*where, to)] = brick.reshape(*extents, extent)[(*inside, part)]
-
-    def _row(self, file: IO[bytes], first: int, stop: int) -> tuple[memoryview, int]:
-        begin, end = self.offsets[first], self.offsets[stop]
-        file.seek(begin)
-        return memoryview(file.read(end - begin)), begin
+                shape = (*extents, extent)
+                if shape not in rooms:
+                    rooms[shape] = np.empty(shape, self.dtype)
+                self._unpack(row[offsets[place] - begin : offsets[place + 1] - begin], rooms[shape], place)
+                out[(*where, to)] = rooms[shape][(*inside, part)]
 
     def _unpack(self, packed: memoryview, brick: NDArray[Any], place: int) -> None:
-        # Blosc2 trusts the length in a chunk's head; a wrong one would be written beyond the brick
-        whole = len(packed) == self.offsets[place + 1] - self.offsets[place]
-        with suppress(ValueError, RuntimeError):
-            if whole and int.from_bytes(packed[_NBYTES], "little") == brick.nbytes:
+        try:
+            # Blosc2 trusts the lengths in a chunk's head; wrong ones would be read and written beyond it
+            if _LENGTHS.unpack_from(packed, 4)[::2] == (brick.nbytes, len(packed)):
                 _blosc().decompress2(packed, brick, nthreads=1)
                 return
+        except (struct.error, ValueError, RuntimeError):
+            pass
         raise CacheError(f"{self.path}: brick {place} is damaged; prepare the cases again")
 
 
@@ -197,14 +195,20 @@ def write_bricks(path: Path, array: NDArray[Any]) -> dict[str, Any]:
 
 def _pack(values: NDArray[Any]) -> bytes:
     blosc2 = _blosc()
-    # bytes of equal weight are put together, without which LZ4 finds nothing in floats
-    shuffle = blosc2.Filter.NOFILTER if values.dtype.itemsize == 1 else blosc2.Filter.SHUFFLE
+    labels = values.dtype.itemsize == 1
+    # of floats, bytes of equal weight are put together, without which LZ4 finds nothing in them;
+    # of labels, it is worth looking for long runs, which are read faster
     settings = {
-        "codec": blosc2.Codec.LZ4, "typesize": values.dtype.itemsize, "filters": [shuffle], "filters_meta": [0],
-        "splitmode": blosc2.SplitMode.NEVER_SPLIT, "blocksize": _BLOCK_BYTES, "nthreads": 1,
-    }  # fmt: skip
+        "codec": blosc2.Codec.LZ4HC if labels else blosc2.Codec.LZ4,
+        "filters": [blosc2.Filter.NOFILTER if labels else blosc2.Filter.SHUFFLE],
+        "filters_meta": [0],
+        "typesize": values.dtype.itemsize,
+        "splitmode": blosc2.SplitMode.NEVER_SPLIT,
+        "blocksize": _BRICK_BYTES,
+        "nthreads": 1,
+    }
     values = np.ascontiguousarray(values)
-    packed = blosc2.compress2(values, clevel=1, **settings)
+    packed = blosc2.compress2(values, clevel=3 if labels else 1, **settings)
     if len(packed) > _WORTH * values.nbytes:  # noise, which is read in a fraction of the time as it is
         packed = blosc2.compress2(values, clevel=0, **settings)
     return bytes(packed)
@@ -224,11 +228,9 @@ def _brick_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     if len(shape) < 3:
         row = max(1, math.prod(shape[1:]) * itemsize)
         return tuple(max(1, n) for n in (min(shape[0], _BRICK_BYTES // row), *shape[1:]))
-    depth = 8 if shape[-3] < _THICK else 64 if itemsize == 1 else 32
-    side = 32 if depth == 32 and itemsize > 2 else 64
-    return (1,) * (len(shape) - 3) + tuple(
-        max(1, min(n, b)) for n, b in zip(shape[-3:], (depth, side, 64), strict=True)
-    )
+    rows, columns = {1: (64, 64), 2: (32, 64)}.get(itemsize, (32, 32))
+    volume = (32, rows, columns) if shape[-3] >= _THICK else (8, 64, columns)
+    return (1,) * (len(shape) - 3) + tuple(max(1, min(n, b)) for n, b in zip(shape[-3:], volume, strict=True))
 
 
 def _counts(shape: tuple[int, ...], brick: tuple[int, ...]) -> tuple[int, ...]:
