@@ -293,7 +293,7 @@ class Stored:
         return torch.from_numpy(part.copy()) if self.as_tensor else part
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seeds, st.booleans(), st.booleans(), st.sampled_from([np.float32, np.int16, np.float64, np.uint8]))
 def test_only_the_box_that_a_patch_touches_is_read_of_a_stored_source(seed, as_tensor, elastic, dtype) -> None:
     spec = FULL.model_copy(update={"elastic_mm": (3.0, 3.0, 3.0), "elastic_grid_mm": 9.0}) if elastic else FULL
@@ -307,10 +307,7 @@ def test_only_the_box_that_a_patch_touches_is_read_of_a_stored_source(seed, as_t
             found = drawn.sample(stored, mode, outside=outside)
             expected = drawn.sample(whole, mode, outside=outside)
             assert found.dtype == expected.dtype
-            if mode == "nearest":
-                assert torch.equal(found, expected)
-            else:  # rounding differs where the box begins elsewhere
-                torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-6)
+            assert torch.equal(found, expected), "weights must not depend on what is held in memory"
             ((channels, *box),) = stored.read
             assert channels == 2
             assert np.prod(box) < 30**3  # 5x6x7 turned, enlarged by 1.3 and pushed by 3, with a voxel to spare
@@ -322,7 +319,7 @@ def test_a_compressed_array_on_disk_is_a_source(tmp_path) -> None:
     values = np.random.default_rng(0).normal(size=(1, 20, 30, 30)).astype(np.float32)
     stored = blosc2.asarray(values, urlpath=str(tmp_path / "image.b2nd"), chunks=(1, 8, 8, 8))
     drawn = draw(np.random.default_rng(1), centre=(10, 15, 15))
-    torch.testing.assert_close(drawn.sample(stored), drawn.sample(torch.from_numpy(values)), atol=1e-5, rtol=1e-5)
+    assert torch.equal(drawn.sample(stored), drawn.sample(torch.from_numpy(values)))
 
 
 @pytest.mark.parametrize("make", ["sliced", "transposed", "read-only", "expanded", "big-endian"])

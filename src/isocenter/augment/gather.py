@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 
 from isocenter.volume.compiled import compiled
 
-__all__ = ["Field", "linear", "nearest"]
+__all__ = ["GRAIN", "Field", "linear", "nearest"]
 
 
+GRAIN = 2.0**-32
+"""Places are multiples of this many voxels. Sums of such numbers are exact, so that a place in a part of an image is the
+place in the whole image less a whole number, bit for bit."""
+_ROUND = 1.5 * 2.0**52 * GRAIN  # added and taken away again, it leaves multiples of GRAIN
 BLOCK = 32
 """Rows that are done in all slices before the next: few enough that what they touch of a turned source stays cached."""
 
@@ -67,7 +71,7 @@ def _row_places(
             a, b, c, d = weights[y, 0], weights[y, 1], weights[y, 2], weights[y, 3]
             for x in range(out.shape[1]):
                 moved = a * lines[axis, k, x] + b * lines[axis, k + 1, x] + c * lines[axis, k + 2, x]
-                out[axis, x] = start + step * x + (moved + d * lines[axis, k + 3, x])
+                out[axis, x] = start + step * x + ((np.float64(moved + d * lines[axis, k + 3, x]) + _ROUND) - _ROUND)
         else:
             for x in range(out.shape[1]):
                 out[axis, x] = start + step * x
@@ -155,7 +159,7 @@ def linear(
     Args:
         source: ``(channel, voxel)``.
         size: Slices, rows and columns of the source.
-        matrix: ``(3, 4)``, from patch index to source index.
+        matrix: ``(3, 4)``, from patch index to source index, in multiples of `GRAIN`.
         field: Added to those indices.
         outside: One value for what lies beyond the source, or none to repeat the border.
         out: ``(channel, slice, row, column)``.

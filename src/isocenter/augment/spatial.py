@@ -76,14 +76,14 @@ class SpatialMap:
         Returns:
             ``(channel, *shape)``, float32 for ``"bilinear"``, else the source's dtype.
         """
-        from isocenter.augment.gather import linear, nearest
+        from isocenter.augment.gather import GRAIN, linear, nearest
 
         exact = mode == "nearest"
         block, low = self._block(source, None if exact else np.dtype(np.float32))
         out = np.empty((block.shape[0], *self.shape), block.dtype)
         fill = np.array([] if outside is None else [outside], block.dtype)
         kind = _BITS[block.dtype.itemsize] if exact else np.float32  # what is only carried needs no kernel of its own
-        matrix = np.ascontiguousarray(self.matrix[:3], np.float64).copy()
+        matrix = np.round(self.matrix[:3] / GRAIN) * GRAIN
         matrix[:, 3] -= low
         run, (a, b, c), field = nearest if exact else linear, block.shape[1:], self._field()
         flat, fill, target = block.reshape(len(block), -1).view(kind), fill.view(kind), out.view(kind)
