@@ -12,7 +12,7 @@ from isocenter.errors import GeometryError
 from isocenter.volume.compiled import in_parts
 from isocenter.volume.corners import MIXED, Ends, decide, rank, sign
 from isocenter.volume.storage import flat_view
-from isocenter.volume.taps import AxisTaps, axis_taps
+from isocenter.volume.taps import SNAP
 
 __all__ = ["ClassMaps"]
 
@@ -59,7 +59,7 @@ class ClassMaps:
             raise GeometryError(f"{channels} class maps; labels of 8 bits can tell at most {MIXED - 1} apart")
         _, rows, columns = sizes
         self.exclusive, self.skip, self.threads = exclusive, skip, threads
-        self._ends = [_ends(axis_taps(n, p)) for n, p in zip(sizes, places, strict=True)]
+        self._ends = [_ends(n, p) for n, p in zip(sizes, places, strict=True)]
         self._bounds = np.searchsorted(self._ends[2][0], np.arange(columns + 1))
         depth = int(np.clip(SCRATCH // (4 * channels * rows * columns), 2, sizes[0] + 1))
         self._kept = np.empty((channels, depth, rows, columns), np.float32)
@@ -120,8 +120,11 @@ class ClassMaps:
             in_parts(work, len(out) * out.shape[1], threads=self.threads, least=LEAST)
 
 
-def _ends(taps: AxisTaps) -> Ends:
-    """The two samples of each output index, the same twice where one suffices, and their weights ``(2, n)``."""
-    weights = np.zeros((2, len(taps.first)), np.float32)
-    weights[: taps.taps] = taps.weights
-    return taps.first, taps.first + (weights[1] > 0), weights
+def _ends(size: int, places: NDArray[np.float64]) -> Ends:
+    """The two samples of each place, the same twice where one suffices, and their weights; the border is repeated."""
+    places = np.clip(places, 0, size - 1)
+    whole = np.round(places)
+    places = np.where(np.abs(places - whole) < SNAP, whole, places)
+    low = np.floor(places).astype(np.int64)
+    share = places - low
+    return low, low + (share > 0), np.stack([1 - share, share])

@@ -1,15 +1,12 @@
 """Kernels of `isocenter.volume.classmaps`: the class of each sample, of each cell, and of each voxel.
 
 Linear interpolation is a weighted mean, so a class that is the largest at all eight corners of a cell is the largest
-everywhere in it: such cells, nearly all of an image, are filled without computing anything. `rank` writes the largest
-class of each sample, but `MIXED` where the two largest are so close that round-off could order them either way. A cell
-is filled only if its eight corners have the same class and no mark; therefore the labels are exactly those that
-interpolating everywhere gives.
-
-Why this holds with rounding: an interpolated value is a sum over the corners of weight (not negative, the same for all
-classes) times value, each term rounded at most 6 times. So it is the exact sum of corner values that are changed by
-less than 6 u each (u = 2**-24), and a class that exceeds another at every corner by more than 12 u = 7.2e-7 of the
-larger magnitude of the two still exceeds it after rounding. `rank` asks for 1e-6.
+everywhere in it: such cells, nearly all of an image, are filled without computing anything. The labels are exactly
+those that interpolating everywhere gives, also where classes are equal and with rounding. Values of 32 bits are
+interpolated with 64 bits, by products with weights (not negative, the same for all classes) and sums. Rounding keeps
+order, so a class that is nowhere less than another at the corners is not less in between; and if it is more at every
+corner, it is by so many units of the last of 64 bits that it stays more. The class of a sample is the first of its
+largest: where one class is that at all corners, those before it are less at each, those after it are nowhere more.
 """
 
 from __future__ import annotations
@@ -22,11 +19,8 @@ from isocenter.volume.compiled import compiled
 __all__ = ["MIXED", "Ends", "decide", "rank", "sign"]
 
 MIXED = 255
-GAP = np.float32(1e-6)
-TINY = np.float32(1e-30)  # far above what underflow could hide
-NEAR = 8  # cells: mixed stretches nearer than this are computed as one
 
-Ends = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+Ends = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 """Of each output index: its two samples, the same twice where one suffices, and their weights ``(2, n)``."""
 
 
@@ -37,13 +31,12 @@ def rank(
 ) -> None:  # fmt: skip
     """Copy rows ``start`` to ``stop``, counted over all slices, and write their largest classes, from slice ``at``."""
     classes, _, rows, width = kept.shape
-    best, second = np.empty(width, np.float32), np.empty(width, np.float32)
-    label = np.empty(width, np.int32)
+    best, label = np.empty(width, np.float32), np.empty(width, np.int32)
     for number in range(start, stop):
         z, y = number // rows, number % rows
         for i in range(width):
-            best[i] = second[i] = -np.inf
-            label[i] = 0
+            best[i] = -np.inf
+            label[i] = MIXED
         for k in range(classes):
             place = k * steps[0] + z * steps[1] + y * steps[2]
             row, copy = flat[place : place + width], kept[k, at + z, y]
@@ -51,13 +44,11 @@ def rank(
                 v = row[i]
                 copy[i] = v
                 wins = v > best[i]
-                second[i] = best[i] if wins else (v if v > second[i] else second[i])
                 label[i] = k if wins else label[i]
                 best[i] = v if wins else best[i]
         line = codes[0, at + z, y]
-        for i in range(width):
-            size = max(abs(best[i]), abs(second[i]))
-            line[i] = label[i] if best[i] - second[i] > GAP * size + TINY else MIXED
+        for i in range(width):  # what is infinite and has no weight is not a number
+            line[i] = label[i] if best[i] < np.inf else MIXED
 
 
 @compiled
@@ -75,7 +66,7 @@ def sign(
             for i in range(width):
                 v = row[i]
                 copy[i] = v
-                line[i] = 1 if TINY < v < np.inf else (0 if v <= 0 else MIXED)
+                line[i] = 1 if 0 < v < np.inf else (0 if v <= 0 else MIXED)
 
 
 @compiled
@@ -85,75 +76,96 @@ def decide(
 ) -> None:  # fmt: skip
     """Labels of output rows ``start`` to ``stop``, counted over all slices; column cell ``c`` is from bounds[c]."""
     (z, y, x), (exclusive, skip) = ends, how
-    rows, width, cells = out.shape[1], out.shape[2], len(bounds) - 1
-    cell = np.full(cells, MIXED, np.uint8)
-    label = np.empty(width, np.int32)
-    scratch = (np.empty(cells, np.float32), np.empty(width, np.float32), label)
+    rows, columns = out.shape[1], maps.shape[3]
+    runs = np.empty((columns, 3), np.int64)
+    runs[0, 0], runs[0, 1], runs[0, 2] = 0, columns, MIXED
+    count, low, high = 1, 0, columns
+    kept, which = np.empty((2, len(maps), columns)), np.array([-1, -1])  # maps between two slices, by row
+    line = np.empty((len(maps), columns))
     seen = (-1, -1, -1, -1)
     for number in range(start, stop):
         k, j = number // rows, number % rows
         corner = (z[0][k], z[1][k], y[0][j], y[1][j])
         if skip and corner != seen:
-            _agree(codes, corner, cell)
+            count, low, high = _runs(codes, corner, runs)
             seen = corner
-        a, b, c, d = z[2][0, k], z[2][1, k], y[2][0, j], y[2][1, j]
-        row, low = out[k, j], 0
-        while low < cells:
-            code, high = cell[low], low + 1
-            while high < cells and cell[high] == code:
-                high += 1
+        if low < high:
+            for row in (y[0][j], y[1][j]):
+                if which[row % 2] != k * maps.shape[2] + row:
+                    which[row % 2] = k * maps.shape[2] + row
+                    _between_slices(maps, (z[0][k], z[1][k]), (z[2][0, k], z[2][1, k]), row, kept[row % 2])
+            _between_rows(kept[y[0][j] % 2], kept[y[1][j] % 2], (y[2][0, j], y[2][1, j]), (low, high), line)
+        line_out = out[k, j]
+        for r in range(count):
+            first, last, code = bounds[runs[r, 0]], bounds[runs[r, 1]], np.uint8(runs[r, 2])
             if code == MIXED:
-                high = _stretch(cell, high)
-                shares = (a * c, a * d, b * c, b * d)
-                _compare(maps, corner, shares, x, (low, high), bounds, exclusive, scratch)
-                for i in range(bounds[low], bounds[high]):
-                    row[i] = label[i]
+                _compare(line, x, (first, last), exclusive, line_out)
             else:
-                for i in range(bounds[low], bounds[high]):
-                    row[i] = code
-            low = high
+                part = line_out[first:last]
+                for i in range(len(part)):
+                    part[i] = code
 
 
 @compiled
-def _agree(codes: NDArray[np.uint8], corner: tuple[int, int, int, int], cell: NDArray[np.uint8]) -> None:
-    """Class of each cell between columns ``c`` and ``c + 1`` whose eight corners agree, else `MIXED`."""
+def _runs(codes: NDArray[np.uint8], corner: tuple[int, int, int, int], runs: NDArray[np.int64]) -> tuple[int, int, int]:
+    """Cells between columns ``c`` and ``c + 1`` in runs of one class, where all corners agree, or `MIXED`.
+
+    Writes first cell, last cell (out) and class of each run; returns their number and the columns of mixed cells.
+    """
     a, b = codes[corner[0], corner[2]], codes[corner[0], corner[3]]
     c, d = codes[corner[1], corner[2]], codes[corner[1], corner[3]]
-    for i in range(len(cell)):
+    columns = len(a)
+    cell = np.empty(columns, np.uint8)
+    for i in range(columns):
         same = (a[i] == b[i]) & (a[i] == c[i]) & (a[i] == d[i])
         cell[i] = a[i] if same else MIXED
-    for i in range(len(cell) - 1):
+    for i in range(columns - 1):
         cell[i] = cell[i] if cell[i] == cell[i + 1] else MIXED
+    count, begin, low, high = 0, 0, columns, 0
+    for i in range(columns):
+        if i + 1 == columns or cell[i + 1] != cell[i]:
+            runs[count, 0], runs[count, 1], runs[count, 2] = begin, i + 1, cell[i]
+            if cell[i] == MIXED:
+                low, high = min(low, begin), min(i + 2, columns)
+            count, begin = count + 1, i + 1
+    return count, low, high
 
 
 @compiled
-def _stretch(cell: NDArray[np.uint8], high: int) -> int:
-    """End of a mixed stretch that ends at ``high``, with what is mixed soon after it."""
-    for i in range(high, min(high + NEAR, len(cell))):
-        if cell[i] == MIXED:
-            high = i + 1
-    return high
+def _between_slices(
+    maps: NDArray[np.float32], pair: tuple[int, int], weights: tuple[float, float], row: int, kept: NDArray[np.float64]
+) -> None:
+    for k in range(len(maps)):
+        a, b, line = maps[k, pair[0], row], maps[k, pair[1], row], kept[k]
+        w, v = weights[0], weights[1]
+        for i in range(len(a)):
+            line[i] = w * a[i] + v * b[i]
+
+
+@compiled
+def _between_rows(
+    a: NDArray[np.float64], b: NDArray[np.float64], weights: tuple[float, float], span: tuple[int, int],
+    line: NDArray[np.float64],
+) -> None:  # fmt: skip
+    w, v = weights[0], weights[1]
+    for k in range(len(a)):
+        p, q, r = a[k, span[0] : span[1]], b[k, span[0] : span[1]], line[k, span[0] : span[1]]
+        for i in range(len(r)):
+            r[i] = w * p[i] + v * q[i]
 
 
 @compiled
 def _compare(
-    maps: NDArray[np.float32], corner: tuple[int, int, int, int], shares: tuple[float, float, float, float], x: Ends,
-    span: tuple[int, int], bounds: NDArray[np.int64], exclusive: bool,
-    scratch: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
-) -> None:  # fmt: skip
-    """Interpolate all maps in a span of cells, and compare: with each other, or each with 0."""
-    (low, high), (line, best, label) = span, scratch
-    start, stop = bounds[low], bounds[high]
-    for i in range(start, stop):
-        best[i] = -np.inf if exclusive else 0
-        label[i] = 0
-    for k in range(len(maps)):
-        a, b = maps[k, corner[0], corner[2]], maps[k, corner[0], corner[3]]
-        c, d = maps[k, corner[1], corner[2]], maps[k, corner[1], corner[3]]
-        for i in range(low, min(high + 1, len(a))):
-            line[i] = shares[0] * a[i] + shares[1] * b[i] + shares[2] * c[i] + shares[3] * d[i]
-        for i in range(start, stop):
-            v = x[2][0, i] * line[x[0][i]] + x[2][1, i] * line[x[1][i]]
-            if v > best[i]:
-                best[i] = v
-                label[i] = k if exclusive else 1
+    line: NDArray[np.float64], x: Ends, span: tuple[int, int], exclusive: bool, out: NDArray[np.uint8]
+) -> None:
+    """Interpolate all maps between columns, and compare: with each other, or each with 0."""
+    low, high, weights = x
+    for i in range(span[0], span[1]):
+        a, b, w, v = low[i], high[i], weights[0, i], weights[1, i]
+        best, label = (-np.inf if exclusive else 0.0), 0
+        for k in range(len(line)):
+            value = w * line[k, a] + v * line[k, b]
+            wins = value > best
+            best = value if wins else best
+            label = (k if exclusive else 1) if wins else label
+        out[i] = label

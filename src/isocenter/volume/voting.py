@@ -48,10 +48,11 @@ def vote_axes(
         threads: As for `isocenter.volume.compiled.in_parts`.
     """
     part, tables, axes = as_read(labels, taps)
-    flat, (a, b) = flat_view(part)
+    flat, (far, near) = flat_view(part)
+    source = (flat, (far, near), part.shape[2])
     z, y, x = ((t.first, t.weights, t.nearest) for t in tables)
     by_rows(
-        lambda block, base, start, stop: _vote_rows((flat, (a, b)), (z, y, x), ignore, block, base, start, stop),
+        lambda block, base, start, stop: _vote_rows(source, (z, y, x), ignore, block, base, start, stop),
         out,
         [order[a] for a in axes],
         threads=threads,
@@ -125,17 +126,16 @@ def _uniform(flat: NDArray[np.uint8], at: NDArray[np.int64], taps: Steps, one: i
 
 @compiled
 def _vote_rows(
-    source: tuple[NDArray[np.uint8], tuple[int, int]], tables: tuple[Table, Table, Table], ignore: int,
+    source: tuple[NDArray[np.uint8], tuple[int, int], int], tables: tuple[Table, Table, Table], ignore: int,
     out: NDArray[np.uint8], base: int, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Output rows ``start`` to ``stop``, counted over all slices; ``out`` begins at slice ``base``."""
-    flat, steps = source
+    flat, steps, width = source
     (first_z, weights_z, nearest_z), (first_y, weights_y, nearest_y), (first_x, weights_x, nearest_x) = tables
     taps = (len(weights_z), len(weights_y), len(weights_x))
     weights = np.empty((3, max(taps)))
     at = np.empty((3, max(taps)), np.int64)
     shares, seen = np.zeros(256), np.empty(256, np.int64)
-    width = first_x.max() + taps[2]
     low, high = np.empty(width, np.uint8), np.empty(width, np.uint8)
     for number in range(start, stop):
         k, j = number // len(first_y), number % len(first_y)
