@@ -7,6 +7,7 @@ and exits with code 2; any other exception is a bug of ours and keeps its traceb
 from __future__ import annotations
 
 __all__ = [
+    "CacheError",
     "ConfigError",
     "DatasetError",
     "FileFormatError",
@@ -67,6 +68,10 @@ class PlanError(IsocenterError):
 
 class ModelIntegrityError(IsocenterError):
     """A model folder whose files are missing or do not match their hashes."""
+
+
+class CacheError(IsocenterError):
+    """The cache of prepared cases cannot be written or read."""
 
 
 class ConfigError(IsocenterError):

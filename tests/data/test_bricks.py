@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isocenter.data.bricks import CachedArray, CacheError, write_bricks
+from isocenter.data.bricks import CachedArray, write_bricks
+from isocenter.errors import CacheError
 
 DTYPES = ("<f4", "<f8", "<f2", "|u1", "|i1", "<u2", "<i2", "<i4", "<i8", "|b1")
 

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isocenter.data import CacheError, CaseCache
+from isocenter.data import CaseCache
 from isocenter.data import cache as module
 from isocenter.data.locks import locked
-from isocenter.errors import LabelError
+from isocenter.errors import CacheError, LabelError
 
 ARRAYS = {
     "image": np.random.default_rng(0).normal(size=(1, 40, 50, 60)).astype(np.float32),
@@ -196,7 +196,8 @@ def _unshared(tmp_path: Path, mount: str, code: str) -> str:
 CODE = """
 import os, sys
 import numpy as np
-from isocenter.data import CacheError, CaseCache
+from isocenter.data import CaseCache
+from isocenter.errors import CacheError
 cache = CaseCache("cache")
 noise = np.random.default_rng(0).integers(0, 256, {size}, dtype=np.uint8)
 try:

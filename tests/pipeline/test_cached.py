@@ -19,8 +19,9 @@ import torch
 from scipy import ndimage
 from tests.synthetic import image_ref, label_map, make_case
 
-from isocenter.data import CachedArray, CacheError, CaseCache, CaseProblem
+from isocenter.data import CachedArray, CaseCache, CaseProblem
 from isocenter.data.layouts.parts import LabelFile
+from isocenter.errors import CacheError
 from isocenter.io.refs import nifti_ref
 from isocenter.pipeline import Pipeline, Sample, keys, prepare_cached
 from isocenter.plan import Plan

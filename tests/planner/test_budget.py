@@ -66,10 +66,10 @@ def test_the_most_thorough_candidate_that_gets_through_its_steps_is_taken(sample
     ample = fit_to_budget(plan_of(), BudgetSpec.of("2h"), work(samples))
     assert ample.budget is not None
     assert [c.verdict for c in ample.budget.candidates] == ["chosen", *["'wide' reaches more in the same time"] * 3]
-    assert ample.training.steps == int((0.96 * 7200 - 10) / 0.2)
+    assert ample.training.steps == pytest.approx((0.96 * 7200 - 10) / 0.2, abs=2)
     assert ample.network.options["channels"] == [9, 12]
     assert "7200 s leaves for steps of 0.2 s" in ample.reasons["training.steps"]
-    assert len(plans) == 5, "the cheapest runs twice: the first time warms up"
+    assert len(plans) == 6, "the cheapest warms up, and the chosen one is timed again"
 
     less = fit_to_budget(plan_of(), BudgetSpec.of("2min"), work(samples))
     assert less.budget is not None
@@ -85,7 +85,7 @@ def test_where_none_gets_through_the_nearest_is_taken(samples, monkeypatch) -> N
     short = fit_to_budget(plan_of(), BudgetSpec.of("20s"), work(samples))
     assert short.budget is not None
     assert next(c.name for c in short.budget.candidates if c.verdict == "chosen") == "narrow"
-    assert short.training.steps == int((0.96 * 20 - 10) / 0.05)
+    assert short.training.steps == pytest.approx((0.96 * 20 - 10) / 0.05, abs=2)
 
 
 def test_memory_rules_candidates_out_and_says_so(samples, monkeypatch) -> None:
@@ -108,7 +108,8 @@ def test_a_budget_that_is_over_before_the_first_step_is_refused(samples, monkeyp
 def test_a_fixed_network_gets_steps_only(samples, monkeypatch) -> None:
     plans = timed(monkeypatch, by_rules=(0.1, 1))
     found = fit_to_budget(plan_of(), BudgetSpec.of("2h"), work(samples), fixed=True)
-    assert (found.network, found.training.steps, len(plans)) == (plan_of().network, 69020, 2)
+    assert (found.network, len(plans)) == (plan_of().network, 3)
+    assert found.training.steps == pytest.approx((0.96 * 7200 - 10) / 0.1, abs=2)
 
 
 def test_validations_take_at_most_a_tenth_and_come_off_the_steps(samples, monkeypatch) -> None:
@@ -116,7 +117,7 @@ def test_validations_take_at_most_a_tenth_and_come_off_the_steps(samples, monkey
     monkeypatch.setattr("isocenter.planner.budgeting.predicting_seconds", lambda *a, **k: 0.5)
     found = fit_to_budget(plan_of(), BudgetSpec.of(100), Work(samples, samples, 10, lambda: 6.0))
     assert found.training.validations == 2
-    assert found.training.steps == int((96 - 6 - 3 * 5.0) / 0.1)
+    assert found.training.steps == pytest.approx((96 - 6 - 3 * 5.0) / 0.1, abs=2)
 
 
 def test_steps_and_predictions_are_timed_by_running_them(samples: list[Sample], tmp_path: Path) -> None:

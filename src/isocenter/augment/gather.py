@@ -17,8 +17,8 @@ __all__ = ["GRAIN", "Field", "linear", "nearest"]
 
 
 GRAIN = 2.0**-32
-"""Places are multiples of this many voxels. Sums of such numbers are exact, so that a place in a part of an image is the
-place in the whole image less a whole number, bit for bit."""
+"""Places are multiples of this many voxels. Sums of such numbers are exact, so that a place in a part of an image is
+the place in the whole image less a whole number, bit for bit."""
 _ROUND = 1.5 * 2.0**52 * GRAIN  # added and taken away again, it leaves multiples of GRAIN
 BLOCK = 32
 """Rows that are done in all slices before the next: few enough that what they touch of a turned source stays cached."""

@@ -1,7 +1,7 @@
 """Datasets: folders of cases in several layouts, their splits, and what is wrong with them."""
 
 from isocenter.data.boxes import BoxList, boxes_from_labels, read_boxes
-from isocenter.data.bricks import CachedArray, CacheError
+from isocenter.data.bricks import CachedArray
 from isocenter.data.cache import CacheEntry, CaseCache
 from isocenter.data.checks import CaseReport, check_case, check_geometry, examine_case
 from isocenter.data.dataset import CaseDataset, Dataset
@@ -16,7 +16,6 @@ __all__ = [
     "UNLABELLED",
     "BoxList",
     "CacheEntry",
-    "CacheError",
     "CachedArray",
     "CaseCache",
     "CaseDataset",

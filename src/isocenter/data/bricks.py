@@ -22,12 +22,12 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isocenter.errors import IsocenterError
+from isocenter.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["CacheError", "CachedArray", "write_bricks"]
+__all__ = ["CachedArray", "write_bricks"]
 
 _BRICK_BYTES = 1 << 17  # about: smaller ones cost calls, larger ones bytes that nobody asked for
 _WORTH = 0.75  # of its size; bricks that stay larger are kept as they are
@@ -36,10 +36,6 @@ _LENGTHS = struct.Struct("<3i")  # in a chunk's head, from its fifth byte: unpac
 
 Axis = list[tuple[int, int, slice, slice]]
 """The bricks that a range touches along one axis: number, extent, part of the brick, part of the range."""
-
-
-class CacheError(IsocenterError):
-    """The cache of prepared cases cannot be written or read."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
-from isocenter.data.bricks import CachedArray, CacheError, write_bricks
+from isocenter.data.bricks import CachedArray, write_bricks
 from isocenter.data.content import ContentHash, digest_of
 from isocenter.data.locks import locked
-from isocenter.errors import ConfigError
+from isocenter.errors import CacheError, ConfigError
 from isocenter.io.files import atomic_folder
 
 __all__ = ["FORMAT", "CacheEntry", "CaseCache", "Made"]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isocenter.data import CacheEntry, CaseCache, CaseProblem, Progress, map_threads
-from isocenter.data.bricks import CachedArray, CacheError
+from isocenter.data.bricks import CachedArray
 from isocenter.data.cache import Made
-from isocenter.errors import DatasetError, IsocenterError
+from isocenter.errors import CacheError, DatasetError, IsocenterError
 from isocenter.pipeline.keys import prepared_facts
 from isocenter.pipeline.pipeline import Pipeline
 from isocenter.pipeline.sample import Sample

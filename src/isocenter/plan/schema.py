@@ -83,7 +83,7 @@ class PreprocessSpec(Part):
         reference: Image whose grid the working grid follows and the result is given on.
         orientation: Patient directions of slice, row and column index, e.g. ``"SPL"``; ``None`` keeps the stored order.
         spacing_mm: Working spacing (slice, row, column); ``None`` keeps each image's own. An axis of 0 keeps its own.
-        interpolation: Of images; labels take the structure with the largest interpolated share.
+        interpolation: Of images (cubic: Catmull-Rom); labels take the structure with the largest interpolated share.
         intensity: By input name.
     """
 

@@ -6,6 +6,7 @@ The steps are frozen in the plan and the schedule runs on them, so that the same
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,10 @@ __all__ = ["Work", "fit_to_budget"]
 log = logging.getLogger(__name__)
 FILLED = 0.96
 """Share of the budget that is planned for; the rest is for what could not be foreseen."""
-TIMING_SHARE = 0.025
+TIMING_SHARE = 0.02
 """Of the budget, for timing one candidate."""
+PILOT_SHARE = 0.03
+"""Of the budget, for timing the chosen one again, so long that the number of steps can be relied on."""
 WATCHING_SHARE = 0.1
 """Of the budget, at most, for validations while it runs."""
 MOST_VALIDATIONS = 4
@@ -89,6 +92,11 @@ def fit_to_budget(
     left = FILLED * budget.seconds - work.spent() - (times + 1) * watching * bool(watching)
     specs = [_spec(c, timings[c.name], left, budget) for c in tried]
     chosen = _choose(tried, specs, budget)
+    began = time.perf_counter()
+    pilot = time_steps(
+        tried[chosen].plan, work.samples, device=budget.device, steps=100_000, seconds=PILOT_SHARE * budget.seconds
+    )
+    specs[chosen] = _spec(tried[chosen], pilot, left - (time.perf_counter() - began), budget)
     return _with_steps(tried[chosen].plan, budget, _with_verdicts(specs, chosen), chosen, times)
 
 

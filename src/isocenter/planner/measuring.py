@@ -44,6 +44,8 @@ def time_steps(
 ) -> Timing:
     """Run a few steps of a plan as a fit would, and throw the weights away.
 
+    The median is of the later half: steps get faster for a while, as memory and processor settle.
+
     Args:
         plan: To be timed.
         samples: Prepared training samples.
@@ -65,7 +67,7 @@ def time_steps(
         train(short, task, {"train": samples}, folder=Path(folder), device=device, progress=note, seconds=seconds)
     marks = [began, *ends]
     taken = [b - a for a, b in pairwise(marks)]
-    counted = sorted(taken[WARM_UP:] or taken[-1:])
+    counted = sorted(taken[max(WARM_UP, len(taken) // 2) :] or taken[-1:])
     return Timing(counted[len(counted) // 2], peak[0])
 
 

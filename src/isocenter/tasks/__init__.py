@@ -18,7 +18,7 @@ from isocenter.tasks.detection import Detection, DetectionOptions
 from isocenter.tasks.options import TaskOptions, read_options
 from isocenter.tasks.reducers import BlendReducer, MeanReducer, PassReducer, importance
 from isocenter.tasks.segmentation import Segmentation, SegmentationOptions
-from isocenter.tasks.upsampling import SlabUpsampler
+from isocenter.tasks.upsampling import SlabUpsampler, labels_on_target
 
 __all__ = [
     "BlendReducer",
@@ -42,6 +42,7 @@ __all__ = [
     "Window",
     "build_task",
     "importance",
+    "labels_on_target",
     "read_options",
     "task",
     "tasks",

@@ -9,6 +9,7 @@ the user's cache folder where the installation is read-only.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -18,6 +19,7 @@ __all__ = ["compiled", "in_parts", "usable_cores"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_NAME = "isocenter-kernel"
 _pool: ThreadPoolExecutor | None = None
 
 
@@ -56,6 +58,8 @@ def in_parts(work: Callable[[int, int], object], count: int, *, threads: int | N
         [0, 1, 2, 3, 4]
     """
     wanted = usable_cores() if threads is None else threads
+    if threading.current_thread().name.startswith(_NAME):  # a part of a part: the pool might wait for itself
+        wanted = 1
     parts = max(1, min(wanted, count // max(1, least)))
     if parts == 1:
         work(0, count)
@@ -70,7 +74,7 @@ def in_parts(work: Callable[[int, int], object], count: int, *, threads: int | N
 def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="isocenter-kernel")
+        _pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix=_NAME)
     return _pool
 
 
