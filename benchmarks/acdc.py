@@ -64,7 +64,7 @@ def main() -> None:
         title="ACDC, cine cardiac MR",
         about=(
             f"{__doc__.strip()} {model.plan.training.steps} steps. Spread: 95 % bootstrap interval over the 10 test"
-            " patients (20 cases, both phases). No test-time augmentation, no post-processing."
+            " patients (20 cases, both phases)."
         ),
         rows=rows,
     )
