@@ -1,8 +1,8 @@
 """Soft-tissue sarcoma on CT and PET: 5-fold cross-validation over 13 patients, 10 minutes a fold.
 
 The planner chooses by itself. Every patient is predicted once, by the network of the fold that did not learn from him
-or her. Beside it, on the same patients, what a nuclear-medicine reader has for nothing: voxels above 41 % of the highest
-uptake (Boellaard et al. 2015, the EANM guideline).
+or her. Beside it, on the same patients, what a nuclear-medicine reader has for nothing: voxels above 41 % of the
+highest uptake (Boellaard et al. 2015, the EANM guideline).
 """
 
 from __future__ import annotations
