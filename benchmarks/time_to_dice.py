@@ -4,8 +4,8 @@ Isocenter is given a budget and nothing else. The peers (`benchmarks/_peers`) ge
 nnU-Net 2-D with its own trainer and plan, a MONAI tutorial script, and both tuned kindly. Everyone is scored by the
 same measures. The test patients chose nothing.
 
-Runs are kept one by one in --work, so that a long comparison can be made in parts; the result file is made of all that
-are there.
+Runs are kept one by one in `benchmarks/results/time_to_dice`, so that a long comparison can be made in parts; the
+result file is made of all that are there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from acdc import protocol
-from common import ROOT, real_data, row, write_result
+from common import RESULTS, ROOT, real_data, row, write_result
 
 from isocenter.data import CaseDataset, Splits
 from isocenter.io.nifti import read_nifti
@@ -41,6 +41,7 @@ PEERS = {
     "MONAI tutorial script": ["monai_script.py"],
     "MONAI, tuned kindly": ["monai_script.py", "--kind"],
 }
+RUNS = RESULTS / "time_to_dice"
 LEAST = {3: 0.87, 10: 0.89}
 
 
@@ -178,9 +179,10 @@ def main() -> None:
     wanted += [(name, 10.0, 0) for name in options.peers if options.peer_python and 10.0 in options.minutes]
     for who, minutes, seed in wanted:
         short = "".join(c for c in who if c.isalnum())
-        file = options.work / f"{short}-{minutes:g}min-{seed}.json"
+        file = RUNS / f"{short}-{minutes:g}min-{seed}.json"
         if file.exists():
             continue
+        RUNS.mkdir(parents=True, exist_ok=True)
         place = options.work / file.stem
         place.mkdir(exist_ok=True)
         print(f"== {who}, {minutes:g} min, seed {seed}", flush=True)
@@ -192,12 +194,12 @@ def main() -> None:
         print(
             {k: round(float(np.mean(list(found[k].values()))), 4) for k in ("dice",)}, found["structures"], flush=True
         )
-    runs = [json.loads(f.read_text()) for f in sorted(options.work.glob("*min-*.json"))]
+    runs = [json.loads(f.read_text()) for f in sorted(RUNS.glob("*min-*.json"))]
     if not runs:
         print("no runs yet")
         return
-    with (folder / "cases.csv").open() as file:
-        known = list(csv.DictReader(file))
+    with (folder / "cases.csv").open() as table:
+        known = list(csv.DictReader(table))
     patient = {c.id: c.patient for c in dataset.split("test")}
     write_result(
         "time_to_dice",
