@@ -232,6 +232,32 @@ class Grid:
         affine[:3, 3] = self.to_world(middle)
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine, self.frame)
 
+    def rectified(self) -> Grid:
+        """The smallest grid with perpendicular axes that covers this one; itself where it is not sheared.
+
+        Rows and columns keep their directions, spacing and places; slices follow each other along their normal.
+
+        Example:
+            >>> tilted = Grid((2, 4, 4), np.array([[0, 0, 1, 0], [1.5, 1, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1.0]]))
+            >>> tilted.rectified().shape, tilted.rectified().spacing_mm
+            ((2, 6, 4), (3.0, 1.0, 1.0))
+        """
+        step, down, across = self.affine[:3, :3].T
+        normal = np.cross(down, across)
+        normal *= np.sign(normal @ step) / np.linalg.norm(normal)
+        straight = (step @ normal) * normal
+        # how far the last slice has moved along rows and columns, in pixels
+        aside = np.linalg.lstsq(np.stack([down, across], axis=1), step - straight, rcond=None)[0] * (self.shape[0] - 1)
+        if np.abs(aside).max() < 1e-6:
+            return self
+        before = np.floor(np.minimum(aside, 0) + 1e-6).astype(int)
+        after = np.ceil(np.maximum(aside, 0) - 1e-6).astype(int)
+        affine = self.affine.copy()
+        affine[:3, 0] = straight
+        affine[:3, 3] += before[0] * down + before[1] * across
+        rows, columns = (n + int(b - a) for n, a, b in zip(self.shape[1:], before, after, strict=True))
+        return Grid((self.shape[0], rows, columns), affine, self.frame)
+
     def difference(self, other: Grid, *, tolerance_mm: float = 0.01) -> str | None:
         """What differs between two grids, in words, or ``None`` where every corner agrees within ``tolerance_mm``.
 

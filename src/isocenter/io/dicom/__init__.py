@@ -10,7 +10,7 @@ import logging
 import warnings
 
 from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_labels, seg_header, write_seg
-from isocenter.io.dicom.series import Scan, Series, find_series, scan_folder
+from isocenter.io.dicom.series import Aside, Scan, Series, find_series, scan_folder
 from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
 
 # What pydicom and highdicom warn of quotes values of the file, names among them; those must reach no log. A filter
@@ -21,6 +21,7 @@ logging.getLogger("pydicom").addFilter(lambda record: record.levelno >= logging.
 
 __all__ = [
     "STRICT",
+    "Aside",
     "GeometryPolicy",
     "Problem",
     "Scan",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isocenter.io.dicom.geometry import Problem
+from isocenter.io.dicom.frames import FUNCTIONAL
 from isocenter.io.dicom.header import tag_name
+from isocenter.io.dicom.planes import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isocenter.io.dicom.header import Header
 
-__all__ = ["kind_problems", "mixture_problems"]
+__all__ = ["SINGLE_FRAME", "is_radiograph", "kind_problems", "mixture_problems"]
 
 SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2": "CT",
@@ -20,14 +21,12 @@ SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.128": "PET",
 }
 _UNIFORM = (
-    ("ImageType", "several kinds of image (a localizer, other reconstructions)"),
-    ("EchoNumbers", "several echoes"),
-    ("DiffusionBValue", "several b-values"),
-    ("FrameOfReferenceUID", "several frames of reference"),
     ("RescaleType", "several value scales"),
     ("Units", "several units"),
     ("PatientID", "several patients"),
 )
+_RADIOGRAPHS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2")
+_PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
 _HIDDEN = {"PatientID"}  # identifies a person: never shown
 _MAX_PIXELS = 1 << 26  # 8192 x 8192; a slice is never larger
 _MAX_RATIO = 2000  # of compressed slices; more than this is a bomb, not an image
@@ -44,25 +43,27 @@ def kind_problems(headers: Sequence[Header]) -> list[Problem]:
 
 def _kind(header: Header) -> Problem | None:
     name = header.file
+    if header.frame is not None or header.tile is not None:
+        return None  # of a class that describes its frames
     frames = header.integer("NumberOfFrames", 1)
     sop_class = header.text("SOPClassUID")
-    if "Enhanced" in _class_name(sop_class) or (frames > 1 and sop_class in SINGLE_FRAME):
+    if sop_class in FUNCTIONAL or (frames > 1 and sop_class in SINGLE_FRAME):
         return Problem(
             "multi-frame",
-            f"{name}: NumberOfFrames (0028,0008) is {frames} ({_class_name(sop_class)}), multi-frame images are not"
-            " read yet; export it as single-frame images",
+            f"{name}: NumberOfFrames (0028,0008) is {frames} ({_class_name(sop_class)}), and where the frames lie is"
+            " not described; export it as single-frame images",
         )
-    if sop_class not in SINGLE_FRAME:
+    if sop_class not in SINGLE_FRAME and not is_radiograph(header):
         return Problem(
             "not-a-slice",
-            f"{name}: SOPClassUID (0008,0016) is {_class_name(sop_class)}, not a CT, MR or PET slice;"
+            f"{name}: SOPClassUID (0008,0016) is {_class_name(sop_class)}, not an image that is read as a volume;"
             " choose another series",
         )
     if {"MOSAIC", "VFRAME"} & set(header.image_type):
         return Problem(
             "mosaic",
-            f"{name}: ImageType (0008,0008) is {header.text('ImageType')}: slices tiled into one image;"
-            " export it as single slices",
+            f"{name}: ImageType (0008,0008) is {header.text('ImageType')}: slices tiled into one image whose number"
+            " and distance are not stated; export it as single slices",
         )
     if header.text("Modality") == "CT" and "LOCALIZER" in header.image_type:
         return Problem(
@@ -90,19 +91,16 @@ def _pixels(header: Header) -> Problem | None:
             f"{header.file}: PhotometricInterpretation (0028,0004) is {photometric} with {samples} samples a pixel,"
             " not a grey image; choose another series",
         )
-    allocated, stored = header.integer("BitsAllocated", 0), header.integer("BitsStored", 0)
+    allocated = header.integer("BitsAllocated", 0)
+    if header.text("SOPClassUID") == _PARAMETRIC_MAP and allocated in (32, 64) and "BitsStored" not in header:
+        return None  # Float or Double Float Pixel Data
+    stored = header.integer("BitsStored", 0)
     high = header.integer("HighBit", stored - 1)
-    if allocated not in (8, 16) or not 1 <= stored <= allocated or high != stored - 1:
+    if allocated not in (1, 8, 16, 32) or not 1 <= stored <= high + 1 <= allocated:
         return Problem(
             "pixel-format",
             f"{header.file}: BitsAllocated (0028,0100) {allocated}, BitsStored (0028,0101) {stored}, HighBit"
             f" (0028,0102) {high} is not a layout that is read; export it again",
-        )
-    if "ModalityLUTSequence" in header:
-        return Problem(
-            "lookup-table",
-            f"{header.file}: values are given through ModalityLUTSequence (0028,3000), which is not read yet;"
-            " export it with RescaleSlope",
         )
     return None
 
@@ -111,13 +109,14 @@ def _size(header: Header) -> Problem | None:
     from pydicom.uid import UID
 
     rows, columns = header.integer("Rows"), header.integer("Columns")
+    frames = 1 + (header.frame or 0)
     syntax = UID(header.text("TransferSyntaxUID", "1.2.840.10008.1.2"))
     packed = syntax.is_transfer_syntax and (syntax.is_compressed or syntax.is_deflated)
-    need = rows * columns * (header.integer("BitsAllocated") // 8)
+    need = rows * columns * frames * header.integer("BitsAllocated") // 8
     if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS or need > header.size * (_MAX_RATIO if packed else 1):
         return Problem(
             "truncated",
-            f"{header.file}: Rows x Columns {rows} x {columns} declare {need} bytes, the file has {header.size}"
+            f"{header.file}: Rows x Columns {rows} x {columns} ({frames} frame(s)) declare {need} bytes, the file has {header.size}"
             f"{' (compressed)' if packed else ''}: truncated or damaged; send it again",
         )
     return None
@@ -151,7 +150,11 @@ def mixture_problems(headers: Sequence[Header]) -> list[Problem]:
 
 
 def _shared_value(header: Header, keyword: str) -> str:
-    if keyword != "ImageType":
-        return header.text(keyword)
-    # the values after the third tell of steps of processing that may differ from slice to slice
-    return "\\".join(header.image_type[:3] + (("LOCALIZER",) if "LOCALIZER" in header.image_type[3:] else ()))
+    return header.text(keyword)
+
+
+def is_radiograph(header: Header) -> bool:
+    """A projection image: CR, DX, mammography, intra-oral, and single frames of XA and RF (PS3.4 B.5)."""
+    uid = header.text("SOPClassUID")
+    digital = uid == _RADIOGRAPHS[0] or uid.startswith(f"{_RADIOGRAPHS[0]}.") or uid in _RADIOGRAPHS[1:]
+    return digital and header.integer("NumberOfFrames", 1) == 1

@@ -1,125 +1,83 @@
-"""From the positions that slices state to one affine, or to what forbids it (PS3.3 C.7.6.2.1.1)."""
+"""From the positions that slices state to one lattice, or to what forbids it (PS3.3 C.7.6.2.1.1)."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isocenter.errors import GeometryError, IsocenterError, SeriesError
-from isocenter.volume import Affine
+from isocenter.io.dicom.planes import Arrangement, GeometryPolicy, Planes, Problem, fit_affine, residual_mm
 
-__all__ = ["Planes", "Problem", "fit_affine", "geometry_problems", "residual_mm"]
+__all__ = ["SAME_PLACE_MM", "arrange", "tilt_deg"]
 
-SAME_PLACE_MM = 1e-3
+SAME_PLACE_MM = 0.01
 TILT_DEG = 0.05
 COSINE_TOLERANCE = 1e-3
+MOST_SLICES = 8192
+"""Of a resampled stack; more would come of a gap that is a rounding error."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Why a stack is not one regular volume.
+def arrange(planes: Planes, policy: GeometryPolicy, thickness_mm: float = 1.0) -> Arrangement:
+    """Put slices on one lattice, as far as ``policy`` allows; texts of problems lack the name of the series.
 
-    Attributes:
-        code: Stable short name, e.g. ``"missing-slice"``, ``"gantry-tilt"``.
-        text: What, where, the value found, and what to do: one line.
-        geometry: It concerns places, not contents.
+    Args:
+        planes: Sorted along the normal.
+        policy: What may be done.
+        thickness_mm: Step where there is only one slice.
     """
-
-    code: str
-    text: str
-    geometry: bool = False
-
-    def error(self) -> IsocenterError:
-        """The error to raise for it."""
-        return (GeometryError if self.geometry else SeriesError)(self.text)
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Stated geometry of ``n`` slices, sorted along the normal.
-
-    Attributes:
-        position: ``(n, 3)`` Image Position (Patient), LPS mm.
-        across: ``(n, 3)`` direction of increasing column index, first half of Image Orientation (Patient).
-        down: ``(n, 3)`` direction of increasing row index, second half.
-        spacing: ``(n, 2)`` Pixel Spacing: distance of rows, of columns.
-        shape: Rows, columns.
-    """
-
-    position: NDArray[np.float64]
-    across: NDArray[np.float64]
-    down: NDArray[np.float64]
-    spacing: NDArray[np.float64]
-    shape: tuple[int, int]
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """Unit normal of the first slice."""
-        vector = np.cross(self.across[0], self.down[0])
-        unit: NDArray[np.float64] = vector / np.linalg.norm(vector)
-        return unit
-
-    @property
-    def depth(self) -> NDArray[np.float64]:
-        """Position of every slice along the normal, mm."""
-        depth: NDArray[np.float64] = self.position @ self.normal
-        return depth
-
-
-def fit_affine(planes: Planes, thickness_mm: float) -> Affine:
-    """The affine nearest to all slices; ``thickness_mm`` is the step where there is only one."""
-    count = len(planes.position)
-    affine = np.eye(4)
-    affine[:3, 1] = (planes.down * planes.spacing[:, :1]).mean(axis=0)
-    affine[:3, 2] = (planes.across * planes.spacing[:, 1:]).mean(axis=0)
-    if count == 1:
-        affine[:3, 0], affine[:3, 3] = planes.normal * thickness_mm, planes.position[0]
-        return affine
-    ends = affine.copy()
-    ends[:3, 0] = (planes.position[-1] - planes.position[0]) / (count - 1)
-    ends[:3, 3] = planes.position[0]
-    # positions are often rounded to few digits; a line through all of them halves the error of one through the ends
-    index = np.stack([np.arange(count), np.ones(count)], axis=1)
-    line = np.linalg.lstsq(index, planes.position, rcond=None)[0]
-    affine[:3, 0], affine[:3, 3] = line[0], line[1]
-    return min((ends, affine), key=lambda a: residual_mm(planes, a))
-
-
-def residual_mm(planes: Planes, affine: Affine) -> float:
-    """Largest distance, over the corners of all slices, between the place stated and the place given by ``affine``."""
-    rows, columns = planes.shape
-    slices = np.arange(len(planes.position))
-    worst = 0.0
-    for row in (0, rows - 1):
-        for column in (0, columns - 1):
-            stated = (
-                planes.position
-                + planes.down * planes.spacing[:, :1] * row
-                + planes.across * planes.spacing[:, 1:] * column
-            )
-            given = slices[:, None] * affine[:3, 0] + affine[:3, 1] * row + affine[:3, 2] * column + affine[:3, 3]
-            worst = max(worst, float(np.linalg.norm(stated - given, axis=1).max()))
-    return worst
-
-
-def geometry_problems(planes: Planes, *, tolerance_mm: float) -> list[Problem]:
-    """What keeps the slices from being one unsheared regular grid; texts lack the name of the series."""
     bad = _orientation_problem(planes)
     if bad:
-        return [bad]
-    if len(planes.position) == 1:
-        return []
+        return Arrangement(problems=(bad,))
+    count = len(planes.position)
+    affine = fit_affine(planes, thickness_mm)
+    if count == 1:
+        return Arrangement(affine, 1)
     gaps = np.diff(planes.depth)
     if gaps.min() < SAME_PLACE_MM:
-        return [_doubled(planes)]
-    found = [p for p in (_tilt(planes),) if p]
+        return Arrangement(problems=(_doubled(planes),))
+    tilt = tilt_deg(planes)
+    flags = _tilt_flags(tilt, policy)
+    problems = [_tilt(tilt)] if tilt > TILT_DEG and policy.tilt == "refuse" else []
     # the step plays no part in the residual of a single slice, so any thickness will do
-    residual = residual_mm(planes, fit_affine(planes, 1.0))
-    if residual > tolerance_mm:
-        found.append(_spacing(planes, gaps, tolerance_mm) or _uneven(residual, tolerance_mm))
-    return found
+    if residual_mm(planes, affine) <= policy.tolerance_mm:
+        return Arrangement(affine, count, flags=flags, problems=tuple(problems))
+    index, flag, problem = _uneven(planes, gaps, policy)
+    if index is None:
+        return Arrangement(problems=(*problems, *problem))
+    affine = fit_affine(planes, thickness_mm, index)
+    off = residual_mm(planes, affine, index)
+    if off > policy.tolerance_mm:
+        return Arrangement(problems=(*problems, _irregular(off, policy.tolerance_mm)))
+    count = int(np.rint(index[-1])) + 1
+    places = np.interp(np.arange(count), index, np.arange(len(index)))
+    return Arrangement(affine, count, places=places, flags=(*flags, flag), problems=tuple(problems))
+
+
+def _uneven(
+    planes: Planes, gaps: NDArray[np.float64], policy: GeometryPolicy
+) -> tuple[NDArray[np.float64] | None, str, list[Problem]]:
+    """Lattice index of slices that are not equally far apart, and what was done; or what forbids it."""
+    step = float(np.median(gaps))
+    ratio = gaps / step
+    if np.ptp(gaps) <= policy.tolerance_mm:
+        return None, "", [_irregular(residual_mm(planes, fit_affine(planes, 1.0)), policy.tolerance_mm)]
+    if np.abs(ratio - np.rint(ratio)).max() < 0.05 and ratio.max() > 1.5:
+        problem = _missing(planes, gaps, ratio, step)
+        if policy.missing != "fill":
+            return None, "", [problem]
+        lost = int((np.rint(ratio) - 1).sum())
+        flag = f"{lost} missing slice(s) of {len(gaps) + 1 + lost} filled by interpolation between their neighbours"
+        return np.concatenate([[0.0], np.cumsum(np.rint(ratio))]), flag, []
+    if policy.spacing != "resample":
+        return None, "", [_spacing(gaps)]
+    length = float(gaps.sum())
+    steps = max(1, round(length / float(gaps.min())))
+    if steps > MOST_SLICES:
+        return None, "", [_spacing(gaps)]
+    flag = (
+        f"slice spacing of {gaps.min():.3f} to {gaps.max():.3f} mm resampled to {length / steps:.3f} mm by"
+        " interpolation between neighbours"
+    )
+    return np.concatenate([[0.0], np.cumsum(gaps)]) * (steps / length), flag, []
 
 
 def _orientation_problem(planes: Planes) -> Problem | None:
@@ -160,44 +118,51 @@ def _doubled(planes: Planes) -> Problem:
     )
 
 
-def _tilt(planes: Planes) -> Problem | None:
+def tilt_deg(planes: Planes) -> float:
+    """Angle between the slice normal and the line along which slices follow each other."""
     way = planes.position[-1] - planes.position[0]
     along = float(way @ planes.normal)
     aside = float(np.linalg.norm(way - along * planes.normal))
-    angle = float(np.degrees(np.arctan2(aside, along)))
-    if angle <= TILT_DEG:
-        return None
+    return float(np.degrees(np.arctan2(aside, along)))
+
+
+def _tilt_flags(tilt: float, policy: GeometryPolicy) -> tuple[str, ...]:
+    if tilt <= TILT_DEG:
+        return ()
+    done = "rectified by resampling" if policy.tilt == "rectify" else "kept exactly, as a sheared grid"
+    return (f"slices follow each other {tilt:.2f} degrees off their normal (gantry tilt): {done}",)
+
+
+def _tilt(tilt: float) -> Problem:
     return Problem(
         "gantry-tilt",
-        f"ImagePositionPatient (0020,0032) runs {angle:.2f} degrees off the slice normal (gantry tilt or sheared"
-        " stack); rectify it with another tool first",
+        f"ImagePositionPatient (0020,0032) runs {tilt:.2f} degrees off the slice normal (gantry tilt or sheared"
+        " stack); allow GeometryPolicy.tilt 'shear' or 'rectify'",
         geometry=True,
     )
 
 
-def _spacing(planes: Planes, gaps: NDArray[np.float64], tolerance_mm: float) -> Problem | None:
-    step = float(np.median(gaps))
-    ratio = gaps / step
-    if np.ptp(gaps) <= tolerance_mm:
-        return None
-    if np.abs(ratio - np.rint(ratio)).max() < 0.05 and ratio.max() > 1.5:
-        missing = int((np.rint(ratio) - 1).sum())
-        after = [round(float(v), 3) for v in planes.position[int(ratio.argmax())]]
-        return Problem(
-            "missing-slice",
-            f"ImagePositionPatient (0020,0032): {missing} slice(s) missing, the first gap of {gaps.max():.3f} mm is"
-            f" after {after} where {step:.3f} mm is usual; send the series again",
-            geometry=True,
-        )
+def _missing(planes: Planes, gaps: NDArray[np.float64], ratio: NDArray[np.float64], step: float) -> Problem:
+    missing = int((np.rint(ratio) - 1).sum())
+    after = [round(float(v), 3) for v in planes.position[int(ratio.argmax())]]
+    return Problem(
+        "missing-slice",
+        f"ImagePositionPatient (0020,0032): {missing} slice(s) missing, the first gap of {gaps.max():.3f} mm is"
+        f" after {after} where {step:.3f} mm is usual; send the series again, or allow GeometryPolicy.missing 'fill'",
+        geometry=True,
+    )
+
+
+def _spacing(gaps: NDArray[np.float64]) -> Problem:
     return Problem(
         "variable-spacing",
         f"ImagePositionPatient (0020,0032): slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm;"
-        " use a series with equal spacing, or a wider GeometryPolicy.tolerance_mm if this is rounding",
+        " allow GeometryPolicy.spacing 'resample', or a wider tolerance_mm if this is rounding",
         geometry=True,
     )
 
 
-def _uneven(residual: float, tolerance_mm: float) -> Problem:
+def _irregular(residual: float, tolerance_mm: float) -> Problem:
     return Problem(
         "irregular-positions",
         f"ImagePositionPatient (0020,0032): slices lie up to {residual:.3f} mm off a regular grid, {tolerance_mm:g} mm"

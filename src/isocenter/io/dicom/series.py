@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isocenter.errors import FileFormatError, SeriesError
+from isocenter.io.dicom.aside import Aside, set_aside, without_copies
+from isocenter.io.dicom.frames import frames_of
+from isocenter.io.dicom.grouping import Group, split
 from isocenter.io.dicom.header import Header, NotDicomError, read_header
 from isocenter.io.dicom.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Scan", "Series", "find_series", "scan_folder"]
+__all__ = ["Aside", "Scan", "Series", "find_series", "scan_folder"]
 
 _LOG = logging.getLogger(__name__)
 _ATTRIBUTES = {
@@ -74,13 +77,15 @@ class Series:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths, in slice order where slices have positions."""
-        return tuple(h.file for h in self.stack().headers)
+        """Paths of its images, stack by stack, in slice order where slices have positions."""
+        return tuple(dict.fromkeys(h.file for stack in self.stacks() for h in stack.headers))
 
     @property
     def instance_uids(self) -> tuple[str, ...]:
         """SOP Instance UIDs in the order of `files`."""
-        return tuple(h.text("SOPInstanceUID") for h in self.stack().headers)
+        return tuple(
+            dict.fromkeys(h.text("SOPInstanceUID") for stack in self.stacks() for h in stack.headers)
+        )
 
     @property
     def source(self) -> str:
@@ -89,12 +94,58 @@ class Series:
         return files[0] if len(files) == 1 else os.path.commonpath([os.path.dirname(f) for f in files])
 
     def stack(self) -> Stack:
-        """Its slices in their places. Whether they make a volume: `Stack.problems`."""
-        return self._stack
+        """The only stack. Whether its slices make a volume: `Stack.problems`.
+
+        Raises:
+            SeriesError: The series holds several; the message names them.
+        """
+        stacks = self.stacks()
+        if len(stacks) == 1:
+            return stacks[0]
+        shown = "; ".join(f"{s.label} ({len(s)} images)" for s in stacks[:4])
+        more = " ..." if len(stacks) > 4 else ""
+        raise SeriesError(
+            f"series {self.uid or self.source}: holds {len(stacks)} stacks: {shown}{more}; choose one of"
+            " Series.stacks(), or convert them to files of their own"
+        )
+
+    def stacks(self) -> tuple[Stack, ...]:
+        """Its images as stacks of slices: parted by orientation, size, kind, echo, b-value, time, phase ..."""
+        return self._sorted[0]
+
+    @property
+    def aside(self) -> tuple[Aside, ...]:
+        """Images that belong to no stack (scout views, captures, identical copies), each with the reason."""
+        return self._sorted[1]
 
     @cached_property
-    def _stack(self) -> Stack:
-        return Stack.of(self.uid, self.headers, self.damaged)
+    def _sorted(self) -> tuple[tuple[Stack, ...], tuple[Aside, ...]]:
+        kept, aside = set_aside(self.headers)
+        frames: list[Header] = []
+        broken: list[Stack] = []
+        for header in kept:
+            try:
+                frames += frames_of(header)
+            except SeriesError as error:
+                broken.append(Stack.broken(self.uid, header, str(error)))
+        frames, copies = without_copies(frames, _identity)
+        stacks = list(broken)
+        for group in split(frames) if frames else ():
+            group, more = _without_doubles(group)
+            copies += more
+            stacks.append(Stack.of(self.uid, group.headers, self.damaged, keys=dict(group.keys)))
+        return tuple(stacks), (*aside, *copies)
+
+
+def _identity(header: Header) -> tuple[object, ...]:
+    uid = header.text("SOPInstanceUID")
+    return (uid, header.frame, header.tile) if uid else ()
+
+
+def _without_doubles(group: Group) -> tuple[Group, list[Aside]]:
+    """Without images that another one repeats pixel by pixel at the same place under another UID."""
+    kept, copies = without_copies(group.headers, lambda h: h.tags.get("ImagePositionPatient"))
+    return Group(tuple(kept), group.keys), copies
 
 
 @dataclass(frozen=True)
@@ -114,6 +165,8 @@ class Scan:
 
 def find_series(path: str | Path) -> list[Series]:
     """Every DICOM series in a folder and its subfolders, from headers alone.
+
+    A disc is read as a folder: what is on it counts, not what its DICOMDIR says.
 
     Files that are not DICOM are ignored and counted in the log; `scan_folder` names them.
 

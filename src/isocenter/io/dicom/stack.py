@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isocenter.errors import IsocenterError, SeriesError, ValueRangeError
 from isocenter.io.dicom.content import kind_problems, mixture_problems
-from isocenter.io.dicom.geometry import Planes, Problem, fit_affine, geometry_problems
+from isocenter.io.dicom.geometry import arrange
+from isocenter.io.dicom.planes import STRICT, Arrangement, GeometryPolicy, Planes, Problem
+from isocenter.io.dicom.radiograph import detector_flags, detector_planes, is_placed
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
-from isocenter.volume import Grid, Volume
+from isocenter.volume import Grid, Unit, Volume, resample
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from isocenter.io.dicom.header import Header
 
 __all__ = ["STRICT", "GeometryPolicy", "Problem", "Stack"]
-
-
-@dataclass(frozen=True)
-class GeometryPolicy:
-    """What may be done to slices that are not one regular grid. As yet: nothing.
-
-    Attributes:
-        tolerance_mm: How far the place that a header states for a pixel may be from the place the grid gives it.
-            Widen it for positions that were rounded to few digits.
-    """
-
-    tolerance_mm: float = 0.01
-
-
-STRICT = GeometryPolicy()
 
 
 @dataclass(frozen=True)
@@ -41,8 +31,10 @@ class Stack:
 
     Attributes:
         uid: Series Instance UID, for messages.
-        headers: One a slice, in the order of the volume.
+        headers: One a slice (a file, a frame, or a tile of a mosaic), in the order of the volume.
         damaged: Files beside them that are DICOM and cannot be parsed: any of them may be a missing slice.
+        keys: What tells it from the other stacks of its series, e.g. ``{"echo": "2", "time": "3"}``.
+        fault: Why its images could not even be told apart; ``""`` where they could.
 
     Example:
         >>> from pydicom.data import get_testdata_file
@@ -55,23 +47,42 @@ class Stack:
     uid: str
     headers: tuple[Header, ...]
     damaged: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+    fault: str = ""
 
     @staticmethod
-    def of(uid: str, headers: tuple[Header, ...], damaged: tuple[str, ...] = ()) -> Stack:
+    def of(
+        uid: str, headers: tuple[Header, ...], damaged: tuple[str, ...] = (), *, keys: Mapping[str, str] | None = None
+    ) -> Stack:
         """Sort ``headers`` along the normal; where one has no position they stay in the order of their files."""
-        ordered = sorted(headers, key=lambda h: h.file)
+        ordered = sorted(headers, key=lambda h: (h.file, h.frame or 0))
         try:
-            planes = _planes(ordered)
-        except IsocenterError:
-            return Stack(uid, tuple(ordered), damaged)
-        return Stack(uid, tuple(ordered[i] for i in np.argsort(planes.depth, kind="stable")), damaged)
+            depth = _planes(ordered).depth
+        except (IsocenterError, ValueError):
+            return Stack(uid, tuple(ordered), damaged, keys or {})
+        return Stack(uid, tuple(ordered[i] for i in np.argsort(depth, kind="stable")), damaged, keys or {})
+
+    @staticmethod
+    def broken(uid: str, header: Header, fault: str) -> Stack:
+        """A file whose images cannot be told apart."""
+        return Stack(uid, (header,), fault=fault)
 
     def __len__(self) -> int:
         return len(self.headers)
 
+    @property
+    def label(self) -> str:
+        """Its keys in words, e.g. ``"echo 2, time 3"``; ``""`` where it is the only stack of its series."""
+        return ", ".join(f"{name} {value}" for name, value in self.keys.items())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths, each once, in slice order."""
+        return tuple(dict.fromkeys(h.file for h in self.headers))
+
     @cached_property
     def planes(self) -> Planes:
-        """Stated position, orientation and spacing of every slice.
+        """Stated position, orientation and spacing of every slice, exact whatever their distances are.
 
         Raises:
             SeriesError: A slice does not state one of them.
@@ -86,10 +97,10 @@ class Stack:
     def problems(self, policy: GeometryPolicy = STRICT) -> list[Problem]:
         """What forbids one regular volume, most telling first; empty where nothing does."""
         try:
-            found = self._damage() or kind_problems(self.headers)
+            found = self._contents()
             if not found:
                 found = mixture_problems(self.headers)
-                found += self._orientations() or geometry_problems(self.planes, tolerance_mm=policy.tolerance_mm)
+                found += self._arranged(policy).problems
             if not found and len(self) == 1:
                 self._thickness()
         except SeriesError as error:
@@ -98,7 +109,18 @@ class Stack:
 
     @property
     def _name(self) -> str:
-        return f"series {self.uid}" if self.uid else f"series without UID beside {self.headers[0].file}"
+        name = f"series {self.uid}" if self.uid else f"series without UID beside {self.headers[0].file}"
+        return f"{name} ({self.label})" if self.keys else name
+
+    def flags(self, policy: GeometryPolicy = STRICT) -> tuple[str, ...]:
+        """What was done to the slices to make one volume of them, in words; empty where they are as they were.
+
+        Raises:
+            SeriesError: See `grid`.
+            GeometryError: See `grid`.
+        """
+        self._refuse(policy)
+        return (*detector_flags(self.headers[0]), *self._arranged(policy).flags)
 
     def grid(self, policy: GeometryPolicy = STRICT) -> Grid:
         """Where the voxels are, from the headers alone.
@@ -107,12 +129,35 @@ class Stack:
             SeriesError: The files are not slices of one volume.
             GeometryError: Their places are not those of one regular grid.
         """
-        self._refuse(policy)
-        affine = fit_affine(self.planes, self._thickness() if len(self) == 1 else 1.0)
-        rows, columns = self.planes.shape
-        return Grid((len(self), rows, columns), affine, self.headers[0].text("FrameOfReferenceUID") or None)
+        grid = self._lattice(policy)
+        return grid.rectified() if policy.tilt == "rectify" else grid
 
-    def volume(self, policy: GeometryPolicy = STRICT, *, slices: tuple[int, int] | None = None) -> Volume:
+    def _lattice(self, policy: GeometryPolicy) -> Grid:
+        """The grid before a tilt is taken out of it."""
+        self._refuse(policy)
+        found = self._arranged(policy)
+        frame = self.headers[0].text("FrameOfReferenceUID") if is_placed(self.headers[0]) else ""
+        return Grid((found.count, *self.planes.shape), found.affine, frame or None)
+
+    def values(self, slices: tuple[int, int] | None = None) -> NDArray[Any]:
+        """Rescaled values of the slices at hand, ``(slice, row, column)``, wherever they lie; int16 or float32.
+
+        Args:
+            slices: First (in) and last (out) slice to read; all by default.
+
+        Raises:
+            SeriesError: They are no images that can be read.
+            FileFormatError: Pixels are truncated or damaged.
+        """
+        found = self._contents()
+        if found:
+            raise Problem(found[0].code, f"{self._name}: {found[0].text}", found[0].geometry).error()
+        start, stop = slices or (0, len(self))
+        return read_slices(self.headers[start:stop])
+
+    def volume(
+        self, policy: GeometryPolicy = STRICT, *, slices: tuple[int, int] | None = None, unit: Unit | None = None
+    ) -> Volume:
         """Voxels in their places: HU for CT, otherwise as rescaled.
 
         MONOCHROME1 is a matter of display and is not inverted. Pixel padding is kept; see `padding`.
@@ -120,31 +165,50 @@ class Stack:
         Args:
             policy: What is allowed.
             slices: First (in) and last (out) slice to read; all by default.
+            unit: ``"SUVbw"`` turns PET into standardised uptake values; by default values are as rescaled.
 
         Raises:
-            SeriesError: See `grid`.
+            SeriesError: See `grid`; or an element that SUV needs is absent.
             GeometryError: See `grid`.
             FileFormatError: Pixels are truncated or damaged.
             ValueRangeError: Every voxel has the same value.
         """
-        grid = self.grid(policy)
-        start, stop = slices or (0, len(self))
-        array = read_slices(self.headers[start:stop])
-        if slices is None and all((plane == array.flat[0]).all() for plane in array):
+        grid = self._lattice(policy)
+        found = self._arranged(policy)
+        resampled = found.places is not None or policy.tilt == "rectify"
+        start, stop = slices or (0, grid.shape[0])
+        part = (start, stop) if slices and not resampled else None
+        array = self.values(part)
+        if part is None and all((plane == array.flat[0]).all() for plane in array):
             raise ValueRangeError(
                 f"{self._name}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
             )
-        rows, columns = self.planes.shape
-        return Volume(array, grid.crop((start, 0, 0), (stop, rows, columns)), value_unit(self.headers[0]))
+        if unit == "SUVbw":
+            from isocenter.io.dicom.suv import suv_factors
+
+            factors = suv_factors(self.headers[start:stop] if part else self.headers)
+            array = (array * factors[:, None, None]).astype(np.float32)
+        stated = unit or value_unit(self.headers[0])
+        if part is not None:
+            return Volume(array, grid.crop((start, 0, 0), (stop, *grid.shape[1:])), stated)
+        if found.places is not None:
+            array = _between(array, found.places)
+        volume = Volume(array, grid, stated)
+        if policy.tilt == "rectify" and grid.rectified() is not grid:
+            volume = resample(volume, grid.rectified(), antialias=False, fill=float(array.min()))
+        return volume if slices is None else volume.crop((start, 0, 0), (stop, *volume.grid.shape[1:]))
 
     def _refuse(self, policy: GeometryPolicy) -> None:
         found = self.problems(policy)
         if found:
             raise found[0].error()
 
-    def _damage(self) -> list[Problem]:
+    def _contents(self) -> list[Problem]:
+        """What forbids to read the images one by one."""
         if not self.headers:
             return [Problem("empty", "no files; give a folder with DICOM slices")]
+        if self.fault:
+            return [Problem("undescribed-frames", self.fault)]
         if self.damaged:
             return [
                 Problem(
@@ -153,41 +217,39 @@ class Stack:
                     f" ({len(self.damaged)} such file(s)); send it again or remove it",
                 )
             ]
-        return []
+        return kind_problems(self.headers)
 
-    def _orientations(self) -> list[Problem]:
-        turned = np.concatenate([self.planes.across, self.planes.down], axis=1)
-        apart = float(np.abs(turned - turned[0]).max())
-        steps = float(np.abs(self.planes.spacing - self.planes.spacing[0]).max())
-        if apart > 1e-3:
-            return [
-                Problem(
-                    "mixed-orientations",
-                    f"ImageOrientationPatient (0020,0037) varies by up to {apart:.3g} within the series;"
-                    " give a folder with one orientation",
-                    geometry=True,
-                )
-            ]
-        if steps > 1e-3:
-            return [
-                Problem(
-                    "mixed-spacing",
-                    f"PixelSpacing (0028,0030) varies by up to {steps:.3g} mm within the series;"
-                    " give a folder with one spacing",
-                    geometry=True,
-                )
-            ]
-        return []
+    def _arranged(self, policy: GeometryPolicy) -> Arrangement:
+        known: dict[GeometryPolicy, Arrangement] = self.__dict__.setdefault("_arrangements", {})
+        if policy not in known:
+            known[policy] = arrange(self.planes, policy, self._thickness() if len(self) == 1 else 1.0)
+        return known[policy]
 
     def _thickness(self) -> float:
         header = self.headers[0]
         for keyword in ("SliceThickness", "SpacingBetweenSlices"):
             if keyword in header and header.number(keyword) > 0:
                 return header.number(keyword)
+        if not is_placed(header):
+            return 1.0  # a projection has no thickness
         raise SeriesError(f"{header.file}: a single slice that states no SliceThickness (0018,0050)")
 
 
-def _planes(headers: tuple[Header, ...] | list[Header]) -> Planes:
+def _between(array: NDArray[Any], places: NDArray[np.float64]) -> NDArray[Any]:
+    """Slices at fractional indices: those at whole ones as they are, others interpolated linearly."""
+    out = np.empty((len(places), *array.shape[1:]), np.float32)
+    low = np.clip(np.floor(places + 1e-6).astype(int), 0, len(array) - 1)
+    share = np.clip(places - low, 0, 1)
+    for z, (below, part) in enumerate(zip(low, share, strict=True)):
+        out[z] = array[below]
+        if part > 1e-6:
+            out[z] += np.float32(part) * (array[below + 1].astype(np.float32) - out[z])
+    return out
+
+
+def _planes(headers: Sequence[Header]) -> Planes:
+    if headers and not is_placed(headers[0]):
+        return detector_planes(headers)
     turned = np.array([h.numbers("ImageOrientationPatient", 6) for h in headers])
     return Planes(
         position=np.array([h.numbers("ImagePositionPatient", 3) for h in headers]),
