@@ -164,7 +164,7 @@ def test_a_study_with_several_series(ok: Run, refused: Run, studies: Path, train
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         (tmp_path / "study/second").mkdir(exist_ok=True)
         ds.save_as(tmp_path / "study/second" / path.name)
-    refused(["predict", trained, "study", "-q"], "2 CT series could be image 'ct'", "sharp", "study/second")
+    refused(["predict", trained, "study", "-q"], "2 CT volumes could be image 'ct'", "sharp", "study/second")
     ok("predict", trained, "study/second", "-q", "--format", "json", "--out", "chosen")
     shutil.copytree(studies / "thorax_0002/ct", tmp_path / "study/third")
     refused(["predict", trained, "study", "-q"], "holds 2 studies")

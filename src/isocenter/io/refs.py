@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isocenter.errors import ConfigError, GeometryError
+from isocenter.errors import ConfigError, GeometryError, SeriesError
 from isocenter.io.nifti import read_nifti, read_nifti_grid
 from isocenter.records import ImageRef, Region
 from isocenter.volume import Grid, Unit, Volume
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from isocenter.io.dicom.series import Series
+    from isocenter.io.dicom.stack import Stack
 
 __all__ = ["nifti_ref", "series_ref"]
 
+_LOG = logging.getLogger(__name__)
 _UNITS: dict[str, Unit] = {"CT": "HU"}
 
 
@@ -42,21 +45,34 @@ class _NiftiReader:
 
 
 @dataclass(frozen=True)
-class _SeriesReader:
+class _StackReader:
     name: str
-    series: Series
+    stack: Stack
 
     def __call__(self, region: Region | None, level: int) -> Volume:
         _only_level_0(self.name, level)
-        stack = self.series.stack()
+        unit = self._unit()
         if region is None:
-            return stack.volume()
+            return self.stack.volume(unit=unit)
         (z0, y0, x0), (z1, y1, x1) = region
-        _check_region(self.name, region, stack.grid().shape)
-        return stack.volume(slices=(z0, z1)).crop((0, y0, x0), (z1 - z0, y1, x1))
+        _check_region(self.name, region, self.stack.grid().shape)
+        return self.stack.volume(slices=(z0, z1), unit=unit).crop((0, y0, x0), (z1 - z0, y1, x1))
+
+    def _unit(self) -> Unit | None:
+        """PET in SUVbw, where its headers say enough; else as rescaled, and told."""
+        if self.stack.headers[0].text("Modality") != "PT":
+            return None
+        from isocenter.io.dicom.suv import suv_factors
+
+        try:
+            suv_factors(self.stack.headers)
+        except SeriesError as error:
+            _LOG.warning("image %r stays in the unit of the scanner, not SUV: %s", self.name, error)
+            return None
+        return "SUVbw"
 
     def grid(self) -> Grid:
-        return self.series.stack().grid()
+        return self.stack.grid()
 
 
 def nifti_ref(name: str, path: str | Path, modality: str | None = None, *, channel: int | None = None) -> ImageRef:
@@ -72,16 +88,22 @@ def nifti_ref(name: str, path: str | Path, modality: str | None = None, *, chann
     return ImageRef(name, str(path), reader, reader.grid, modality=modality, files=(str(path),))
 
 
-def series_ref(name: str, series: Series) -> ImageRef:
-    """A DICOM series as an image of a case; a region reads only the files of its slices.
+def series_ref(name: str, series: Series, stack: Stack | None = None) -> ImageRef:
+    """A DICOM series as an image of a case; a region reads only the files of its slices. PET is read in SUVbw.
 
     Args:
         name: Role of the image in the case.
         series: As `isocenter.io.dicom.find_series` gives it. Defects are raised when grid or voxels are asked for.
+        stack: Which of its stacks; needed where it has several.
+
+    Raises:
+        SeriesError: It has several stacks, and none was chosen.
     """
-    reader = _SeriesReader(name, series)
-    uids = {"study": series.study_uid, "series": series.uid, "instances": ",".join(series.instance_uids)}
-    return ImageRef(name, series.source, reader, reader.grid, modality=series.modality, uids=uids, files=series.files)
+    stack = stack or series.stack()
+    reader = _StackReader(name, stack)
+    instances = dict.fromkeys(h.text("SOPInstanceUID") for h in stack.headers)
+    uids = {"study": series.study_uid, "series": series.uid, "instances": ",".join(instances)}
+    return ImageRef(name, series.source, reader, reader.grid, modality=series.modality, uids=uids, files=stack.files)
 
 
 def _only_level_0(name: str, level: int) -> None:

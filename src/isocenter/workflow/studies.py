@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isocenter.data import Dataset, find_layout
 from isocenter.errors import ConfigError, DatasetError, IsocenterError, SeriesError
-from isocenter.io.dicom import Series, find_series
+from isocenter.io.dicom import Series, Stack, find_series
 from isocenter.io.refs import nifti_ref, series_ref
 from isocenter.plan import InputSpec, Plan
 from isocenter.records import Case, ImageRef
@@ -17,6 +17,8 @@ __all__ = ["Study", "find_study"]
 
 Study = Case | str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | Sequence[str | os.PathLike[str]]
 NIFTI = (".nii", ".nii.gz")
+SHOWN = 8
+"""Volumes that a message lists when one has to be chosen."""
 IMAGE_MODALITIES = {"CT", "MR", "PT", "NM", "CR", "DX", "MG", "US", "XA", "OT"}
 
 
@@ -90,29 +92,37 @@ def _from_folder(path: Path, plan: Plan) -> Case:
     studies = {s.study_uid for s in found}
     if len(studies) > 1:
         raise SeriesError(f"{path}: holds {len(studies)} studies; predict one at a time")
+    stacks = [(series, stack) for series in found for stack in series.stacks()]
     images: dict[str, ImageRef] = {}
-    taken: set[str] = set()
+    taken: list[Stack] = []
     for needed in plan.inputs:
-        fitting = [s for s in found if s.modality == needed.modality and s.uid not in taken]
+        fitting = [(s, k) for s, k in stacks if s.modality == needed.modality and not any(k is t for t in taken)]
         if needed.modality == "OT" and len(plan.inputs) == 1:
-            fitting = found
+            fitting = stacks
         if len(fitting) > 1:
             fitting = _choose(fitting, needed, path)
         if fitting:
-            images[needed.name] = series_ref(needed.name, fitting[0])
-            taken.add(fitting[0].uid)
+            series, stack = fitting[0]
+            images[needed.name] = series_ref(needed.name, series, stack)
+            taken.append(stack)
     return _complete(Case(path.name, path.name, images, attributes=found[0].attributes), plan)
 
 
-def _choose(fitting: Sequence[Series], needed: InputSpec, path: Path) -> list[Series]:
+def _choose(
+    fitting: Sequence[tuple[Series, Stack]], needed: InputSpec, path: Path
+) -> list[tuple[Series, Stack]]:
     """The one whose folder is named like the image, else nobody may guess."""
-    named = [s for s in fitting if Path(s.source).name.lower() == needed.name.lower()]
+    named = [(s, k) for s, k in fitting if Path(s.source).name.lower() == needed.name.lower()]
     if len(named) == 1:
         return named
-    listed = "; ".join(f"{s.description or 'no description'} ({len(s.headers)} files in {s.source})" for s in fitting)
+    shown = [
+        f"{s.description or 'no description'}{f', {k.label}' if k.label else ''} ({len(k)} images in {s.source})"
+        for s, k in fitting[:SHOWN]
+    ]
+    listed = "; ".join(shown) + (f"; and {len(fitting) - SHOWN} more" if len(fitting) > SHOWN else "")
     raise SeriesError(
-        f"{path}: {len(fitting)} {needed.modality} series could be image {needed.name!r}: {listed};"
-        " give the folder of the one that is meant"
+        f"{path}: {len(fitting)} {needed.modality} volumes could be image {needed.name!r}: {listed};"
+        " give the folder of the one that is meant, or convert them first (isocenter convert)"
     )
 
 

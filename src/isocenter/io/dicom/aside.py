@@ -38,10 +38,10 @@ class Aside:
 
 
 def set_aside(headers: Sequence[Header]) -> tuple[list[Header], list[Aside]]:
-    """Slices, and what lies between them that is none. Where nothing is a slice, all stay: `Stack.problems` says why."""
+    """Slices, and what lies between them that is none; nothing in either where no file is a slice."""
     slices = [h for h in headers if _reason(h) is None]
     if not slices:
-        return list(headers), []
+        return [], []
     return slices, [Aside(h.file, reason) for h in headers if (reason := _reason(h)) is not None]
 
 
@@ -51,10 +51,8 @@ def _reason(header: Header) -> str | None:
         return "a secondary capture"
     if "LOCALIZER" in header.image_type:
         return "a scout view (LOCALIZER in ImageType)"
-    if "Rows" not in header:
-        return "no image"
     if uid and uid not in SINGLE_FRAME and uid not in FUNCTIONAL and not is_radiograph(header):
-        return "an image of a kind that is no slice"
+        return "no slice, by its SOPClassUID" if "Rows" in header else "no image"
     return None
 
 

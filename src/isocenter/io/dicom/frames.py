@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import SeriesError
+from isocenter.io.dicom.header import tag_name
 from isocenter.io.dicom.mosaic import is_mosaic, tiles_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def frames_of(header: Header) -> tuple[Header, ...]:
         >>> [f.frame for f in frames_of(header)], frames_of(header)[1].numbers("ImagePositionPatient", 3)
         ([0, 1], (-99.5, -301.5, -149.0))
     """
+    for keyword in ("Rows", "Columns"):
+        if keyword not in header:
+            raise SeriesError(f"{header.file}: {tag_name(keyword)} is absent, it has no image; remove the file")
     if header.text("SOPClassUID") in FUNCTIONAL:
         return _functional(header)
     if is_mosaic(header):

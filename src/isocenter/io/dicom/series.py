@@ -121,16 +121,15 @@ class Series:
     @cached_property
     def _sorted(self) -> tuple[tuple[Stack, ...], tuple[Aside, ...]]:
         kept, aside = set_aside(self.headers)
-        frames: list[Header] = []
-        broken: list[Stack] = []
-        for header in kept:
-            try:
-                frames += frames_of(header)
-            except SeriesError as error:
-                broken.append(Stack.broken(self.uid, header, str(error)))
+        if not kept:
+            return (Stack.of(self.uid, self.headers, self.damaged),), ()  # it says why it is none
+        try:
+            frames = [frame for header in kept for frame in frames_of(header)]
+        except SeriesError as error:  # any of its stacks may lack what this file holds
+            return (Stack(self.uid, tuple(kept), self.damaged, fault=str(error)),), tuple(aside)
         frames, copies = without_copies(frames, _identity)
-        stacks = list(broken)
-        for group in split(frames) if frames else ():
+        stacks = []
+        for group in split(frames):
             group, more = _without_doubles(group)
             copies += more
             stacks.append(Stack.of(self.uid, group.headers, self.damaged, keys=dict(group.keys)))

@@ -12,6 +12,7 @@ import numpy as np
 from isocenter.errors import IsocenterError, SeriesError, ValueRangeError
 from isocenter.io.dicom.content import kind_problems, mixture_problems
 from isocenter.io.dicom.geometry import arrange
+from isocenter.io.dicom.mosaic import is_mosaic
 from isocenter.io.dicom.planes import STRICT, Arrangement, GeometryPolicy, Planes, Problem
 from isocenter.io.dicom.radiograph import detector_flags, detector_planes, is_placed
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
@@ -61,11 +62,6 @@ class Stack:
         except (IsocenterError, ValueError):
             return Stack(uid, tuple(ordered), damaged, keys or {})
         return Stack(uid, tuple(ordered[i] for i in np.argsort(depth, kind="stable")), damaged, keys or {})
-
-    @staticmethod
-    def broken(uid: str, header: Header, fault: str) -> Stack:
-        """A file whose images cannot be told apart."""
-        return Stack(uid, (header,), fault=fault)
 
     def __len__(self) -> int:
         return len(self.headers)
@@ -208,7 +204,8 @@ class Stack:
         if not self.headers:
             return [Problem("empty", "no files; give a folder with DICOM slices")]
         if self.fault:
-            return [Problem("undescribed-frames", self.fault)]
+            mosaic = any(is_mosaic(h) for h in self.headers)
+            return [Problem("mosaic" if mosaic else "undescribed-images", self.fault)]
         if self.damaged:
             return [
                 Problem(
