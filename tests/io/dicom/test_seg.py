@@ -208,7 +208,9 @@ def test_sources_that_are_not_one_volume(make_series: Make, tmp_path: Path) -> N
     with pytest.raises(SeriesError, match="2 series"):
         write([*truth.files, *other.files])
     with pytest.raises(GeometryError, match="missing"):
-        write(truth.files[:2] + truth.files[3:])
+        write_seg(
+            tmp_path / "s.dcm", masks.crop((1, 0, 0), grid.shape), EXCLUSIVE, truth.files[:2] + truth.files[3:], **BY
+        )
     with pytest.raises(SeriesError, match="not a DICOM file"):
         write([tmp_path / "t.txt"])
     with pytest.raises(ConfigError, match="none are given"):

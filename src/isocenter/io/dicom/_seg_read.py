@@ -1,68 +1,47 @@
-"""DICOM Segmentations to masks: binary and label map, bit by bit, on the source's grid."""
+"""DICOM Segmentations to masks, label maps and fractions, voxel by voxel, on the source's grid."""
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
-from isocenter.io.dicom._seg_frames import Frames
-from isocenter.records import Code, LabelSchema, Structure
+from isocenter.errors import ConfigError, FileFormatError, LabelError, SeriesError
+from isocenter.io.dicom._seg_frames import Frame, Frames, items
+from isocenter.io.dicom._seg_header import SegHeader, opened, typed
+from isocenter.io.dicom._seg_pixels import Pixels
+from isocenter.io.dicom._seg_place import Place, Target, own_grid
 from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from numpy.typing import DTypeLike, NDArray
 
-    from pydicom.dataset import Dataset
+    from isocenter.records import LabelSchema
 
-__all__ = ["SegHeader", "read_seg", "read_seg_labels", "seg_header"]
+__all__ = ["read_seg", "read_seg_fractions", "read_seg_labels"]
 
-_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-
-
-@dataclass(frozen=True)
-class SegHeader:
-    """What a segmentation says without its pixels.
-
-    Attributes:
-        file: Its path.
-        kind: ``"BINARY"``, ``"LABELMAP"`` or ``"FRACTIONAL"``.
-        series: Series Instance UID of the images it was drawn on; ``""`` where it names none.
-        instances: SOP Instance UIDs of those images that it names.
-        schema: Its segments, value = segment number. Exclusive where it says that segments do not overlap.
-    """
-
-    file: str
-    kind: str
-    series: str
-    instances: tuple[str, ...]
-    schema: LabelSchema
+_MAX_BYTES = 2**33
 
 
-def seg_header(path: str | Path) -> SegHeader:
-    """Segments and source of a segmentation, without its pixels.
-
-    Raises:
-        FileFormatError: The file is missing or damaged.
-        SeriesError: It is not a segmentation.
-    """
-    with _typed(path):
-        return _header(path, _parse(path, pixels=False))
-
-
-def read_seg(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, LabelSchema, str]:
-    """Masks of a binary or label-map segmentation.
+def read_seg(
+    path: str | Path,
+    *,
+    grid: Grid | None = None,
+    structures: Sequence[str] | None = None,
+    threshold: float | None = None,
+) -> tuple[Volume, LabelSchema, str]:
+    """Masks of a segmentation, one a segment.
 
     Args:
         path: The file.
         grid: Voxels of the source images: masks are placed on them. A segmentation may leave out slices without
             foreground and does not say where they were, so without ``grid`` the masks cover only the slices from the
             first to the last frame.
+        structures: Names of those to read; all by default.
+        threshold: Needed for a fractional one: voxels of at least this fraction, above 0 and up to 1, are inside.
 
     Returns:
         Masks, uint8 0 or 1, ``(structure, slice, row, column)``; their schema, value = segment number; and the
@@ -70,19 +49,48 @@ def read_seg(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, Lab
 
     Raises:
         FileFormatError: The file is missing or damaged.
-        SeriesError: It is not a segmentation, or fractional, or has no places in space.
+        SeriesError: It is not a segmentation, or fractional without ``threshold``, or has no places in space.
         GeometryError: Its frames do not lie on the voxels of ``grid``, or on no regular grid.
+        LabelError: It has no such structure.
     """
-    with _typed(path):
-        header, frames, target = _opened(path, grid)
-        rows = {structure.values[0]: i for i, structure in enumerate(header.schema.structures)}
-        out = np.zeros((len(rows), *target.shape), np.uint8)
-        for number, mask, place in frames.placed(target):
-            if number not in rows:
-                continue  # the background
-            view = place.view(out[rows[number]])
-            view |= mask.astype(np.uint8)
-    return Volume(out, target, "label"), header.schema, header.series
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ConfigError(f"threshold is {threshold:g}; a fraction above 0 and up to 1 is needed")
+    with typed(path):
+        seg = _Seg.open(path, grid, structures)
+        if seg.head.kind == "FRACTIONAL" and threshold is None:
+            raise SeriesError(
+                f"{path}: SegmentationType (0062,0001) is FRACTIONAL; give threshold=0.5 for masks, or take its"
+                " fractions with read_seg_fractions"
+            )
+        out = seg.empty(np.uint8)
+        for number, mask, place in seg.masks(threshold or 1.0):
+            view = place.view(out[seg.rows[number]])
+            np.maximum(view, mask, out=view)
+    return Volume(out, seg.target.grid, "label"), seg.head.schema, seg.head.series
+
+
+def read_seg_fractions(
+    path: str | Path, *, grid: Grid | None = None, structures: Sequence[str] | None = None
+) -> tuple[Volume, LabelSchema, str]:
+    """Like `read_seg`, as the fractions that a fractional segmentation states; others give 0 and 1.
+
+    Returns:
+        Fractions, float32 in 0..1 of unit ``"probability"``, ``(structure, slice, row, column)``. Whether they are
+        probabilities or say which part of a voxel is inside, `seg_header` tells. The rest as `read_seg`.
+
+    Raises:
+        FileFormatError: See `read_seg`; also values above the maximum that the file states.
+        SeriesError: See `read_seg`.
+        GeometryError: See `read_seg`.
+        LabelError: See `read_seg`.
+    """
+    with typed(path):
+        seg = _Seg.open(path, grid, structures)
+        out = seg.empty(np.float32)
+        for number, fraction, place in seg.fractions():
+            view = place.view(out[seg.rows[number]])
+            np.maximum(view, fraction, out=view)
+    return Volume(out, seg.target.grid, "probability"), seg.head.schema, seg.head.series
 
 
 def read_seg_labels(path: str | Path, *, grid: Grid | None = None) -> tuple[Volume, LabelSchema, str]:
@@ -91,103 +99,125 @@ def read_seg_labels(path: str | Path, *, grid: Grid | None = None) -> tuple[Volu
     Raises:
         LabelError: Segments overlap; use `read_seg`.
         FileFormatError: See `read_seg`.
-        SeriesError: See `read_seg`.
+        SeriesError: See `read_seg`; also a fractional one, which says no label.
         GeometryError: See `read_seg`.
     """
-    with _typed(path):
-        header, frames, target = _opened(path, grid)
-        highest = max(header.schema.values, default=0)
-        out = np.zeros(target.shape, np.uint8 if highest < 256 else np.uint16)
-        for number, mask, place in frames.placed(target):
-            if number not in header.schema.values:
-                continue  # the background
-            view = place.view(out)
-            if view[mask].any():
+    with typed(path):
+        seg = _Seg.open(path, grid, None)
+        if seg.head.kind == "FRACTIONAL":
+            raise SeriesError(
+                f"{path}: SegmentationType (0062,0001) is FRACTIONAL, which says no label; read it as masks with"
+                " read_seg(..., threshold=0.5)"
+            )
+        highest = max(seg.rows, default=0)
+        out = seg.empty(np.uint8 if highest < 256 else np.uint16, channels=1)
+        for number, mask, place in seg.masks(1.0):
+            view = place.view(out[0])
+            if np.logical_and(view, mask).any():
                 raise LabelError(f"{path}: segment {number} overlaps another; read it as masks")
-            view[mask] = number
-    return Volume(out, target, "label"), header.schema, header.series
+            np.copyto(view, number, where=mask.view(bool))
+    return Volume(out, seg.target.grid, "label"), seg.head.schema, seg.head.series
 
 
-def _parse(path: str | Path, *, pixels: bool) -> Dataset:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+@dataclass(frozen=True)
+class _Seg:
+    """A segmentation that is about to be read onto ``target``; ``rows`` gives the channel of a segment number."""
 
-    try:
-        dataset = dcmread(path, stop_before_pixels=not pixels)
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except InvalidDicomError as error:
-        raise FileFormatError(f"{path}: not a DICOM file; give a DICOM segmentation") from error
-    except Exception as error:  # a damaged file may fail anywhere in the parser
-        raise FileFormatError(f"{path}: damaged DICOM file ({type(error).__name__}); export it again") from error
-    if str(dataset.get("SOPClassUID", "")) not in _CLASSES:
-        shown = dataset.get("Modality", "unknown")
-        raise SeriesError(f"{path}: Modality (0008,0060) is {shown}, not a segmentation; choose another file")
-    return dataset
+    head: SegHeader
+    frames: Frames
+    pixels: Pixels
+    target: Target
+    rows: dict[int, int]
+    described: Collection[int]
 
+    @staticmethod
+    def open(path: str | Path, grid: Grid | None, structures: Sequence[str] | None) -> _Seg:
+        head, header = opened(path)
+        pixels, frames = Pixels(header, head.kind), Frames(header)
+        described = {int(item["SegmentNumber"]) for item in items(header.tags, "SegmentSequence")}
+        pixels.check()
+        frames.check(grid)
+        if structures is not None:
+            head = replace(head, schema=_chosen(head.schema, structures))
+        rows = {structure.values[0]: i for i, structure in enumerate(head.schema.structures)}
+        return _Seg(head, frames, pixels, Target(frames, grid or own_grid(frames)), rows, described)
 
-@contextmanager
-def _typed(path: str | Path) -> Iterator[None]:
-    """Elements are converted when they are first looked at, so damage may show anywhere."""
-    try:
-        yield
-    except IsocenterError:
-        raise
-    except Exception as error:  # what pydicom raises of damaged elements is of no one kind
-        raise FileFormatError(f"{path}: damaged segmentation ({type(error).__name__}); export it again") from error
+    def empty(self, dtype: DTypeLike, channels: int | None = None) -> NDArray[Any]:
+        shape = (len(self.rows) if channels is None else channels, *self.target.grid.shape)
+        need = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if need > _MAX_BYTES:
+            raise LabelError(
+                f"{self.head.file}: {shape[0]} structures of {' x '.join(map(str, shape[1:]))} voxels need"
+                f" {need / 2**30:.1f} GiB, at most {_MAX_BYTES >> 30} are taken at once; name fewer structures, or take"
+                " read_seg_labels"
+            )
+        return np.zeros(shape, dtype)
 
+    def masks(self, threshold: float) -> Iterator[tuple[int, NDArray[np.uint8], Place]]:
+        """Segment number, mask 0 or 1 and place of every frame and segment with foreground."""
+        if self.head.kind == "LABELMAP":
+            yield from self._labels()
+            return
+        least = threshold * self._top if self.head.kind == "FRACTIONAL" else 1
+        for frame, number, pixels in self._segments():
+            mask = pixels if self.pixels.bits == 1 else (pixels >= least).view(np.uint8)
+            if mask.any():
+                yield number, mask, self.target.place(frame)
 
-def _opened(path: str | Path, grid: Grid | None) -> tuple[SegHeader, Frames, Grid]:
-    dataset = _parse(path, pixels=True)
-    header = _header(path, dataset)
-    if header.kind not in ("BINARY", "LABELMAP"):
-        raise SeriesError(
-            f"{header.file}: SegmentationType (0062,0001) is {header.kind}, which is not read yet; export it as BINARY"
+    def fractions(self) -> Iterator[tuple[int, NDArray[Any], Place]]:
+        """Like `masks`, float32."""
+        if self.head.kind != "FRACTIONAL":
+            yield from self.masks(1.0)
+            return
+        table = (np.arange(self._top + 1) / self._top).astype(np.float32)
+        for frame, number, pixels in self._segments():
+            if pixels.any():
+                yield number, table[pixels], self.target.place(frame)
+
+    @property
+    def _top(self) -> int:
+        top = self.frames.header.integer("MaximumFractionalValue")
+        if not 0 < top < 256:
+            raise SeriesError(f"{self.head.file}: MaximumFractionalValue (0062,000E) is {top}; export it again")
+        return top
+
+    def _segments(self) -> Iterator[tuple[Frame, int, NDArray[Any]]]:
+        """Frames of the segments asked for, with their number and pixels."""
+        top = self._top if self.head.kind == "FRACTIONAL" else 0
+        wanted: list[tuple[Frame, int]] = []
+        for frame in self.frames.described:
+            if frame.segment is None or frame.segment not in self.described:
+                raise self._undescribed(frame, frame.segment)
+            if frame.segment in self.rows:
+                wanted.append((frame, frame.segment))
+        pixels = self.pixels.frames([frame.index for frame, _ in wanted])
+        for (frame, number), plane in zip(wanted, pixels, strict=True):
+            if top and plane.max() > top:
+                raise FileFormatError(
+                    f"{self.head.file}: frame {frame.index + 1} has the value {plane.max()}, MaximumFractionalValue"
+                    f" (0062,000E) is {top}; export it again"
+                )
+            yield frame, number, plane
+
+    def _labels(self) -> Iterator[tuple[int, NDArray[np.uint8], Place]]:
+        known = {0, self.frames.header.integer("PixelPaddingValue", 0), *self.described}
+        described = self.frames.described
+        for frame, plane in zip(described, self.pixels.frames([f.index for f in described]), strict=True):
+            found = set(np.flatnonzero(np.bincount(plane.ravel())).tolist())
+            if not found <= known:
+                raise self._undescribed(frame, min(found - known))
+            wanted = sorted(found & self.rows.keys())
+            for number in wanted:
+                yield number, (plane == number).view(np.uint8), self.target.place(frame)
+
+    def _undescribed(self, frame: Frame, number: int | None) -> FileFormatError:
+        return FileFormatError(
+            f"{self.head.file}: frame {frame.index + 1} is of segment {number}, which is not described; export it again"
         )
-    frames = Frames(header.file, dataset)
-    return header, frames, grid or frames.own_grid()
 
 
-def _header(path: str | Path, dataset: Dataset) -> SegHeader:
-    series = dataset.get("ReferencedSeriesSequence") or []
-    instances = [str(i.ReferencedSOPInstanceUID) for s in series for i in s.get("ReferencedInstanceSequence") or []]
-    kind = str(dataset.get("SegmentationType", "BINARY"))
-    referenced = str(series[0].SeriesInstanceUID) if series else ""
-    try:
-        schema = _schema(dataset, exclusive=kind == "LABELMAP" or str(dataset.get("SegmentsOverlap", "")) == "NO")
-    except LabelError as error:
-        raise LabelError(f"{path}: {error}") from None
-    return SegHeader(str(path), kind, referenced, tuple(instances), schema)
-
-
-def _schema(dataset: Dataset, *, exclusive: bool) -> LabelSchema:
-    found: dict[str, Structure] = {}
-    for item in dataset.SegmentSequence:
-        number = int(item.SegmentNumber)
-        if number == 0:
-            continue  # a label map may describe its background
-        label = re.sub(r"[^\w-]+", "_", str(item.get("SegmentLabel", ""))).strip("_") or f"segment_{number}"
-        name = label if label not in found else f"{label}_{number}"
-        found[name] = Structure(name, (number,), code=_code(item), colour=_colour(item))
-    # finds mirror partners, and leaves out a segment called background
-    plain = LabelSchema.of({name: s.values for name, s in found.items()}, exclusive=exclusive)
-    coded = tuple(replace(s, code=found[s.name].code, colour=found[s.name].colour) for s in plain.structures)
-    return replace(plain, structures=coded)
-
-
-def _code(item: Dataset) -> Code | None:
-    types = item.get("SegmentedPropertyTypeCodeSequence")
-    if not types:
-        return None
-    value = types[0].get("CodeValue") or types[0].get("LongCodeValue") or ""
-    return Code(str(value), str(types[0].get("CodingSchemeDesignator", "")), str(types[0].get("CodeMeaning", "")))
-
-
-def _colour(item: Dataset) -> tuple[int, int, int] | None:
-    from highdicom.color import CIELabColor
-
-    stored = item.get("RecommendedDisplayCIELabValue")
-    if not stored or len(stored) != 3:
-        return None
-    red, green, blue = CIELabColor.from_dicom_value(tuple(int(v) for v in stored)).to_rgb()
-    return int(red), int(green), int(blue)
+def _chosen(schema: LabelSchema, names: Sequence[str]) -> LabelSchema:
+    """Those structures alone, in the order asked for."""
+    chosen = [schema[name] for name in names]
+    alone = [replace(s, mirror=s.mirror if s.mirror in names else None) for s in chosen]
+    return replace(schema, structures=tuple(alone))

@@ -1,17 +1,15 @@
-"""Masks to a binary DICOM Segmentation on their source series."""
+"""Masks, label maps and probabilities to a DICOM Segmentation on their source series."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from isocenter.errors import ConfigError, GeometryError, LabelError, SeriesError
+from isocenter.errors import ConfigError, SeriesError
+from isocenter.io.dicom._seg_encode import LEVELS, Encoded, Kind, encode
+from isocenter.io.dicom._seg_groups import frame_groups, set_references, shared_groups, stub_of
+from isocenter.io.dicom._seg_source import Source, matched, reindexed, source_stacks
 from isocenter.io.dicom.codes import category_of, type_of
-from isocenter.io.dicom.header import NotDicomError, read_header
-from isocenter.io.dicom.stack import Stack
 from isocenter.io.files import atomic_path
-from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,161 +18,108 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from isocenter.io.dicom.stack import Stack
     from isocenter.records import LabelSchema, Structure
+    from isocenter.volume import Volume
 
 __all__ = ["reindexed", "write_seg"]
 
 _MANUFACTURER = "Isocenter"
-# elements of type 2 that sources lack at times, though the standard asks for them
-_ALWAYS = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber"),
-    *("StudyDate", "StudyTime", "ReferringPhysicianName"),
-)
+_KINDS: dict[str, Kind] = {"binary": "binary", "fractional": "fractional", "labelmap": "labelmap"}
+_EXPLICIT, _RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
 
 
-def write_seg(
+def write_seg(  # noqa: PLR0913 all but the first four say how, by name
     path: str | Path,
-    masks: Volume,
+    masks: Volume | NDArray[Any],
     schema: LabelSchema,
-    source_files: Sequence[str | Path],
+    source: Stack | Sequence[str | Path],
     *,
     algorithm_name: str,
     algorithm_version: str,
     series_description: str = "Segmentation",
     manual: bool = False,
+    kind: Kind = "binary",
 ) -> None:
-    """Write masks as a binary DICOM Segmentation that refers to the series they were drawn on.
+    """Write masks, a label map or probabilities as a DICOM Segmentation that refers to the series they are of.
 
     A structure without voxels stays in the object as a segment without frames, so that "looked for and not found"
-    can be told from "not looked for". Patient, study and frame of reference are those of the source.
+    can be told from "not looked for". Patient, study and frame of reference are those of the source. Each frame states
+    its own place, so sources with gantry tilt are exact; so are those with varying slice spacing, whose masks are
+    given as an array.
 
     Args:
         path: The ``.dcm`` file; appears whole or not at all.
         masks: ``(structure, slice, row, column)`` bool or 0/1 in the order of ``schema``, or one channel of encoded
             values (0 background, ``k`` the k-th structure) for an exclusive schema, as `LabelSchema.encode` gives;
-            255 (not annotated) is left out. On the voxels of the source, its axes in any order and direction.
+            255 (not annotated) is left out. For ``kind="fractional"`` floating-point probabilities in 0..1, one
+            channel a structure. As a Volume: on the voxels of the source, or of the source as a `GeometryPolicy`
+            resamples it, its axes in any order and direction. As an array: slice by slice in the order of a `Stack`,
+            which then may have any spacing.
         schema: Names, codes and colours of the structures.
-        source_files: The files of the source series, in any order.
+        source: The stack, or the files of the source series in any order.
         algorithm_name: What drew them, e.g. the model's name.
         algorithm_version: Its version.
         series_description: Shown by viewers.
         manual: A person drew them, or they are known truth: no algorithm is named.
+        kind: ``"binary"``: one bit a voxel and structure, which may overlap; every program reads it. ``"labelmap"``:
+            the number of its structure a voxel, RLE-compressed; small and quick, and young (2024): older programs do
+            not know it. ``"fractional"``: probabilities in steps of 1/255, RLE-compressed.
 
     Raises:
         GeometryError: The masks are not on the voxels of the source, or the source is not one regular volume.
         SeriesError: The source files are not one readable series.
-        LabelError: Channels or values do not fit the schema.
-        ConfigError: The place cannot be written to.
+        LabelError: Channels or values do not fit the schema or the kind.
+        ConfigError: The place cannot be written to, or there is no such kind.
 
     Example:
         >>> import tempfile
         >>> from pydicom.data import get_testdata_file
         >>> from isocenter.io.dicom import find_series, read_seg
         >>> from isocenter.records import LabelSchema
+        >>> from isocenter.volume import Volume
         >>> (series,) = find_series(get_testdata_file("CT_small.dcm"))
         >>> ct = series.stack().volume()
         >>> bone = Volume(ct.array > 200, ct.grid, "label")
         >>> path = tempfile.mkdtemp() + "/bone.dcm"
         >>> schema = LabelSchema.of({"bone": 1})
-        >>> write_seg(path, bone, schema, series.files, algorithm_name="threshold", algorithm_version="1")
+        >>> write_seg(path, bone, schema, series.stack(), algorithm_name="threshold", algorithm_version="1")
         >>> masks, schema, source = read_seg(path, grid=ct.grid)
         >>> schema.names, source == series.uid, bool((masks.array == bone.array).all())
         (('bone',), True, True)
     """
-    stack = _source_stack(source_files)
-    grid = stack.grid()
-    pixels = _pixels(reindexed(masks, grid), schema)
+    if kind not in _KINDS:
+        raise ConfigError(f"kind {kind!r} of segmentation is not known; there are {', '.join(_KINDS)}")
+    array, drawn_on = matched(masks, source_stacks(source))
+    encoded = encode(array, schema, kind)
     algorithm = None if manual else (algorithm_name, algorithm_version)
     try:
-        segmentation = _segmentation(_datasets(stack), pixels, schema, algorithm, series_description)
+        segmentation = _head(drawn_on, schema, algorithm, series_description, kind)
+        _fill(segmentation, drawn_on, encoded, kind)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # only an AttributeError is sure to quote no value of the source
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
-        raise SeriesError(f"series {stack.uid}: a segmentation cannot refer to it ({why}); export it again") from error
+        raise SeriesError(
+            f"series {drawn_on.stack.uid}: a segmentation cannot refer to it ({why}); export it again"
+        ) from error
     with atomic_path(path) as part:
         segmentation.save_as(part)
 
 
-def _source_stack(files: Sequence[str | Path]) -> Stack:
-    if not files:
-        raise ConfigError("a segmentation needs the files of its source series; none are given")
-    try:
-        headers = tuple(read_header(file) for file in files)
-    except NotDicomError as error:
-        raise SeriesError(f"{error}: not a DICOM file; give the files of the source series") from None
-    uids = sorted({h.text("SeriesInstanceUID") for h in headers})
-    if len(uids) > 1:
-        raise SeriesError(f"source files are of {len(uids)} series ({uids[0]}, {uids[1]} ...); give those of one")
-    if not uids[0]:
-        raise SeriesError(f"{files[0]}: SeriesInstanceUID (0020,000E) is absent, so nothing can refer to it")
-    return Stack.of(uids[0], headers)
-
-
-def _datasets(stack: Stack) -> list[Dataset]:
-    from pydicom import dcmread
-
-    sources: list[Dataset] = [dcmread(h.file, stop_before_pixels=True, force=True) for h in stack.headers]
-    for source in sources:
-        for keyword in _ALWAYS:
-            if keyword not in source:
-                setattr(source, keyword, "")
-        for keyword in ("StudyID", "AccessionNumber"):
-            setattr(source, keyword, str(source.get(keyword) or "")[:16])  # a longer SH is not legal in ours
-    return sources
-
-
-def reindexed(volume: Volume, grid: Grid) -> Volume:
-    """``volume`` with its axes ordered and directed as those of ``grid``, on exactly the same voxels.
-
-    Raises:
-        GeometryError: The voxels are not the same.
-    """
-    matrix = volume.grid.index_map_to(grid)[:3, :3]
-    turn = np.rint(matrix)
-    if (np.abs(turn).sum(axis=0) == 1).all() and (np.abs(turn).sum(axis=1) == 1).all():
-        order = [int(np.abs(turn[axis]).argmax()) for axis in range(3)]
-        flips = [axis for axis in range(3) if turn[axis].sum() < 0]
-        volume = volume.permute(order).flip(flips)
-    difference = volume.grid.difference(grid)
-    if difference:
-        raise GeometryError(f"masks are not on the voxels of the source series ({difference}); resample them first")
-    return volume
-
-
-def _pixels(masks: Volume, schema: LabelSchema) -> NDArray[np.uint8]:
-    """As highdicom takes them: a label map for exclusive schemas, else structures along the last axis."""
-    array = masks.array
-    count = len(schema)
-    if array.dtype.kind not in "bui":
-        raise LabelError(f"masks are {array.dtype}, boolean or whole numbers are needed; threshold them first")
-    encoded = len(array) == 1 and (count > 1 or schema.exclusive)
-    if not encoded and len(array) != count:
-        raise LabelError(f"masks have {len(array)} channels, the schema has {count} structures; give one a structure")
-    if encoded and not schema.exclusive:
-        raise LabelError(f"one channel is given for {count} structures that may overlap; give one channel a structure")
-    top = int(array.max(initial=0, where=array != 255))
-    allowed = count if encoded else 1
-    if top > allowed or int(array.min()) < 0:
-        raise LabelError(f"masks hold the value {top}, at most {allowed} is expected; encode them with the schema")
-    clean: NDArray[np.uint8] = np.where(array == 255, 0, array).astype(np.uint8)
-    return clean[0] if encoded else np.moveaxis(clean, 0, -1)
-
-
-def _segmentation(
-    sources: list[Dataset],
-    pixels: NDArray[np.uint8],
-    schema: LabelSchema,
-    algorithm: tuple[str, str] | None,
-    description: str,
-) -> Any:
+def _head(
+    source: Source, schema: LabelSchema, algorithm: tuple[str, str] | None, description: str, kind: Kind
+) -> Dataset:
+    """The object by highdicom with a single frame of one pixel; it would hold all frames in memory several times."""
     import highdicom as hd
+    import numpy as np
 
     from isocenter import __version__
 
-    return hd.seg.Segmentation(
-        source_images=sources,
-        pixel_array=pixels,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+    image, where = stub_of(source)
+    head: Dataset = hd.seg.Segmentation(
+        source_images=[image],
+        pixel_array=np.zeros((1, 1, 1), np.uint8),
+        segmentation_type=kind.upper(),
         segment_descriptions=[_segment(k, s, algorithm) for k, s in enumerate(schema.structures, start=1)],
         series_instance_uid=hd.UID(),
         series_number=300,
@@ -186,7 +131,27 @@ def _segmentation(
         device_serial_number="0",
         series_description=description[:64],
         content_label="SEGMENTATION",
+        max_fractional_value=LEVELS,
+        transfer_syntax_uid=_EXPLICIT if kind == "binary" else _RLE,
+        omit_empty_frames=False,
+        **where,
     )
+    return head
+
+
+def _fill(segmentation: Dataset, source: Source, encoded: Encoded, kind: Kind) -> None:
+    """Put the frames into the object."""
+    from pydicom.dataelem import DataElement
+
+    segmentation.Rows, segmentation.Columns = source.planes.shape
+    segmentation.NumberOfFrames = len(encoded.frames)
+    segmentation.SegmentsOverlap = encoded.overlap
+    segmentation.SharedFunctionalGroupsSequence = [shared_groups(source)]
+    segmentation.PerFrameFunctionalGroupsSequence = frame_groups(source, encoded.frames)
+    set_references(segmentation, source)
+    pixels = DataElement("PixelData", "OB", encoded.pixels)
+    pixels.is_undefined_length = kind != "binary"
+    segmentation["PixelData"] = pixels
 
 
 def _segment(number: int, structure: Structure, algorithm: tuple[str, str] | None) -> Any:
