@@ -15,9 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+def data_folder() -> Path:
+    """Where real data lies, if it is there."""
+    return Path(os.environ.get("ISOCENTER_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
 def real_data(name: str) -> Path:
     """Folder of a real dataset; the benchmark ends with a word, and without failing, where it is absent."""
-    base = Path(os.environ.get("ISOCENTER_TEST_DATA", ROOT.parent / "shared" / "data"))
+    base = data_folder()
     if not (base / name).is_dir():
         print(f"skipped: {name} is not at hand; set ISOCENTER_TEST_DATA to the folder of real data")
         sys.exit(0)
@@ -37,8 +42,18 @@ def row(
     return found
 
 
-def write_result(name: str, *, title: str, about: str, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """``benchmarks/results/<name>.json``, with the machine and the versions that made it."""
+def write_result(
+    name: str,
+    *,
+    title: str,
+    about: str,
+    rows: Sequence[Mapping[str, Any]],
+    tables: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """``benchmarks/results/<name>.json``, with the machine and the versions that made it.
+
+    ``tables`` are shown below the rows; each has a ``title``, ``columns`` and ``lines`` of as many texts.
+    """
     processor = next(
         (
             line.partition(":")[2].strip()
@@ -54,6 +69,8 @@ def write_result(name: str, *, title: str, about: str, rows: Sequence[Mapping[st
         "versions": {p: version(p) for p in ("isocenter", "torch", "numpy", "scipy")},
         "rows": list(rows),
     }
+    if tables:
+        result["tables"] = list(tables)
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

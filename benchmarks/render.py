@@ -48,11 +48,18 @@ def section(name: str, result: Mapping[str, Any]) -> str:
     columns = ("name", "value", "unit", "spread", "target", "reached")
     lines = ["| " + " | ".join(cell(row.get(column)) for column in columns) + " |\n" for row in result["rows"]]
     parts.append(TABLE + "".join(lines))
+    parts += [more(table) for table in result.get("tables", ())]
     versions = ", ".join(f"{package} {version}" for package, version in result.get("versions", {}).items())
     made_on = "; ".join(str(part) for part in (result.get("machine"), versions) if part)
     if made_on:
         parts.append(f"Measured on: {made_on}.\n")
     return "\n".join(parts)
+
+
+def more(table: Mapping[str, Any]) -> str:
+    """Markdown of a table of texts."""
+    rows = [table["columns"], ["---"] * len(table["columns"]), *table["lines"]]
+    return f"### {table['title']}\n\n" + "".join("| " + " | ".join(cell(text) for text in row) + " |\n" for row in rows)
 
 
 def render(results: Path = RESULTS) -> str:

@@ -29,9 +29,6 @@ PYDICOM_READ: tuple[tuple[str, str, str, int], ...] = (
     (f"{_DISC}/77654033/CR1", "values", _PLAIN, 0),
     (f"{_DISC}/77654033/CR2", "values", _PLAIN, 0),
     (f"{_DISC}/77654033/CR3", "values", _PLAIN, 0),
-    ("charset_files/chrJapMulti.dcm", "values", _PLAIN, 0),
-    ("charset_files/chrJapMultiExplicitIR6.dcm", "values", _PLAIN, 0),
-    ("charset_files/chrKoreanMulti.dcm", "values", _PLAIN, 0),
 )  # fmt: skip
 
 PYDICOM_REFUSED: tuple[tuple[str, str, str, str], ...] = (
@@ -67,6 +64,8 @@ PYDICOM_REFUSED: tuple[tuple[str, str, str, str], ...] = (
      " charset_files/chrHbrw.dcm charset_files/chrI2.dcm charset_files/chrRuss.dcm charset_files/chrX1.dcm"
      " charset_files/chrX2.dcm", "a secondary capture: neither place nor scale is stated", "SeriesError",
      "not-a-slice secondary"),
+    ("charset_files/chrJapMulti.dcm charset_files/chrJapMultiExplicitIR6.dcm charset_files/chrKoreanMulti.dcm",
+     "radiographs without pixels", "FileFormatError SeriesError", "no-pixels truncated"),
     ("test_files/liver_1frame.dcm test_files/liver_expb_1frame.dcm", "a segmentation is no image", "SeriesError",
      "not-a-slice"),
     ("test_files/rtdose.dcm test_files/rtdose_1frame.dcm test_files/rtdose_expb.dcm test_files/rtdose_expb_1frame.dcm"
