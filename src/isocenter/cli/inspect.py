@@ -9,6 +9,7 @@ import typer
 
 from isocenter.cli.options import Annotated, Json, Path, Quiet, start_logging
 from isocenter.cli.progress import bars
+from isocenter.cli.tree import tree_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +24,7 @@ SHOWN = 20
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Dataset, DICOM folder, or NIfTI files.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Dataset, DICOM folder or .zip, or NIfTI files.")],
     layout: Annotated[
         str | None, typer.Option("--layout", help="table, nnunet, msd, dicom, or a registered one.")
     ] = None,
@@ -49,11 +50,9 @@ def command(
 
 
 def _show(console: Console, found: Inspection) -> None:
-    console.print(
-        f"{found.path}: {found.kind}, {len(found.cases)} cases of {found.patients} patients"
-        + (f", {found.unusable} cases cannot be used" if found.unusable else ""),
-        markup=False,
-    )
+    console.print(f"{found.path}: {_counted(found)}", markup=False)
+    for line in tree_lines(found):
+        console.print(line, markup=False)
     _tables(console, found)
     for question, counts in found.classes.items():
         console.print(f"class {question}: {_counts(counts)}", markup=False)
@@ -70,6 +69,13 @@ def _show(console: Console, found: Inspection) -> None:
         console.print(f"wrong: {problem}", markup=False)
     if len(found.problems) > SHOWN:
         console.print(f"... and {len(found.problems) - SHOWN} more; --json names them all")
+
+
+def _counted(found: Inspection) -> str:
+    lost = f", {found.unusable} cases cannot be used" if found.unusable else ""
+    if not found.cases and not lost and found.series:
+        return f"{found.kind}, {len(found.series)} series of {found.patients} patients"
+    return f"{found.kind}, {len(found.cases)} cases of {found.patients} patients{lost}"
 
 
 def _tables(console: Console, found: Inspection) -> None:

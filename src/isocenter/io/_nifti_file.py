@@ -16,9 +16,11 @@ from isocenter.io.files import atomic_path
 from isocenter.volume import Grid
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
-__all__ = ["NiftiHeader", "read_header", "read_voxels", "write_voxels"]
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["NiftiHeader", "read_header", "read_voxels", "write_frames", "write_voxels"]
 
 _LOG = logging.getLogger(__name__)
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -186,14 +188,51 @@ def _reason(error: BaseException) -> str:
 
 def write_voxels(path: str | Path, array: NDArray[Any], grid: Grid) -> None:
     """Write ``(channel, slice, row, column)`` with its header, slab by slab."""
+    write_frames(path, array, grid, count=len(array), dtype=array.dtype)
+
+
+def write_frames(
+    path: str | Path,
+    frames: Iterable[NDArray[Any]],
+    grid: Grid,
+    *,
+    count: int,
+    dtype: DTypeLike,
+    step_s: float | None = None,
+) -> None:
+    """Write ``count`` arrays ``(slice, row, column)``, each taken when the one before it is written."""
+    stored = np.dtype(dtype).newbyteorder("=")
+    header = _new_header(grid, stored, count, step_s)
+    written = 0
+    with atomic_path(path) as part, part.open("wb") as file:
+        out = packer(file) if str(path).endswith(".gz") else file
+        out.write(header.binaryblock)
+        out.write(bytes(header.single_vox_offset - len(header.binaryblock)))
+        for frame in frames:
+            if frame.shape != grid.shape or not np.can_cast(frame.dtype, stored):
+                raise ValueError(f"{frame.dtype} {frame.shape} is no part of {stored} {grid.shape}")
+            for plane in frame:
+                out.write(np.ascontiguousarray(plane, dtype=stored).tobytes())
+            written += 1
+        if written != count:
+            raise ValueError(f"{written} arrays came, {count} were announced")
+        if out is not file:
+            out.close()
+
+
+def _new_header(grid: Grid, dtype: np.dtype[Any], count: int, step_s: float | None) -> Any:
     import nibabel as nib
 
     k, j, i = grid.shape
-    header = nib.Nifti1Header() if max(grid.shape) < 32768 else nib.Nifti2Header()
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape((i, j, k) if len(array) == 1 else (i, j, k, len(array)))
+    header = nib.Nifti1Header() if max(*grid.shape, count) < 32768 else nib.Nifti2Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape((i, j, k) if count == 1 else (i, j, k, count))
     affine = _LPS_FROM_RAS @ grid.affine[:, [2, 1, 0, 3]]
-    header.set_xyzt_units("mm")
+    if step_s is None:
+        header.set_xyzt_units("mm")
+    else:
+        header.set_xyzt_units("mm", "sec")
+        header["pixdim"][4] = step_s
     header.set_qform(affine, code=0, strip_shears=True)
     header.set_sform(affine, code="scanner")
     if np.allclose(header.get_qform(coded=False), affine, atol=1e-4):
@@ -201,12 +240,4 @@ def write_voxels(path: str | Path, array: NDArray[Any], grid: Grid) -> None:
     header["vox_offset"] = header.single_vox_offset
     header["magic"] = header.single_magic
     header.set_slope_inter(1, 0)
-    with atomic_path(path) as part, part.open("wb") as file:
-        out = packer(file) if str(path).endswith(".gz") else file
-        out.write(header.binaryblock)
-        out.write(bytes(header.single_vox_offset - len(header.binaryblock)))
-        for channel in array:
-            for plane in channel:
-                out.write(np.ascontiguousarray(plane, dtype=array.dtype.newbyteorder("=")).tobytes())
-        if out is not file:
-            out.close()
+    return header

@@ -14,15 +14,23 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from isocenter.errors import ConfigError, LabelError, ValueRangeError
-from isocenter.io._nifti_file import read_header, read_voxels, write_voxels
+from isocenter.io._nifti_file import read_header, read_voxels, write_frames, write_voxels
 from isocenter.volume import Grid, Unit, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["nifti_channels", "read_label_nifti", "read_nifti", "read_nifti_grid", "write_nifti"]
+__all__ = [
+    "nifti_channels",
+    "read_label_nifti",
+    "read_nifti",
+    "read_nifti_grid",
+    "write_nifti",
+    "write_nifti_frames",
+]
 
 _LABEL_DTYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64)
 
@@ -123,9 +131,49 @@ def write_nifti(path: str | Path, volume: Volume) -> None:
         ConfigError: The name does not end in ``.nii`` or ``.nii.gz``, or the place cannot be written to.
         ValueRangeError: 64-bit integers that do not fit 32 bits (few programs read them).
     """
+    _check_name(path)
+    write_voxels(path, _storable(path, volume.array), volume.grid)
+
+
+def write_nifti_frames(
+    path: str | Path,
+    frames: Iterable[NDArray[Any]],
+    grid: Grid,
+    *,
+    count: int,
+    dtype: DTypeLike,
+    step_s: float | None = None,
+) -> None:
+    """Write a series of volumes on one grid along the fourth axis, with one of them in memory at a time.
+
+    Args:
+        path: See `write_nifti`.
+        frames: Arrays ``(slice, row, column)`` that cast to ``dtype`` without loss.
+        grid: Of each of them.
+        count: How many they are.
+        dtype: Of the file: 8, 16 or 32-bit integers, or float32.
+        step_s: Time from one to the next, in seconds, where that is what the fourth axis means.
+
+    Raises:
+        ConfigError: See `write_nifti`.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "beat.nii.gz"
+        >>> grid = Grid.regular((2, 3, 4), spacing_mm=(8, 1, 1))
+        >>> frames = (np.full(grid.shape, n, np.int16) for n in range(5))
+        >>> write_nifti_frames(path, frames, grid, count=5, dtype=np.int16, step_s=0.04)
+        >>> nifti_channels(path)
+        5
+    """
+    _check_name(path)
+    write_frames(path, frames, grid, count=count, dtype=dtype, step_s=step_s)
+
+
+def _check_name(path: str | Path) -> None:
     if not str(path).endswith((".nii", ".nii.gz")):
         raise ConfigError(f"{path}: a NIfTI file is named .nii or .nii.gz; rename it")
-    write_voxels(path, _storable(path, volume.array), volume.grid)
 
 
 def _storable(path: str | Path, array: NDArray[Any]) -> NDArray[Any]:

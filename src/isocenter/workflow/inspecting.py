@@ -1,4 +1,7 @@
-"""The verb `inspect`: what a path holds, and what is wrong with it."""
+"""The verb `inspect`: what a path holds, and what is wrong with it.
+
+DICOM is shown twice: as the cases that a dataset makes of it, and as it is, series after series.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from isocenter.data import CaseDataset, CaseProblem, CaseReport, examine_case, find_layout, map_threads
+from isocenter.data.layouts import layout_named
+from isocenter.data.layouts.dicom import DicomLayout
 from isocenter.data.reading import checked, read_layout, stated_splits
 from isocenter.errors import DatasetError, SplitError
+from isocenter.io.dicom import scan_folder
 from isocenter.io.refs import nifti_ref
 from isocenter.records import Annotation, Case, ClassLabel
-from isocenter.workflow.summaries import GeometrySummary, ImageSummary, StructureSummary, image_summary
+from isocenter.workflow.dicomtree import DicomTree, SeriesSummary, dicom_tree, is_dicom, look_into
+from isocenter.workflow.summaries import (
+    SCANNER,
+    GeometrySummary,
+    ImageSummary,
+    StructureSummary,
+    image_summary,
+    scanners,
+    structure_summaries,
+)
 
 __all__ = ["CaseSummary", "Inspection", "inspect"]
 
 _SUFFIXES = (".nii", ".nii.gz")
-_SCANNER = ("manufacturer", "vendor", "scanner", "model")
 Progress = Callable[[str, int, int], None]
 
 
@@ -45,7 +59,7 @@ class Inspection:
 
     Attributes:
         path: As it was given.
-        kind: Layout of the dataset, or ``"files"`` for NIfTI files that are none.
+        kind: Layout of the dataset, ``"files"`` for NIfTI files that are none, or ``"dicom"``.
         cases: The usable ones.
         patients: How many.
         images: Modality and geometry of each image.
@@ -58,6 +72,9 @@ class Inspection:
         problems: What is wrong with single cases.
         faults: What is wrong with the whole.
         deep: Voxels were read: volumes, value ranges, NaN, constant images and undeclared labels are looked at.
+        series: Of DICOM: every one with its stacks, whether or not a case can be made of it.
+        ignored: Of DICOM: how many files beside them are none.
+        damaged: Of DICOM: files that cannot be parsed, with the reason.
     """
 
     path: str
@@ -74,6 +91,9 @@ class Inspection:
     problems: tuple[CaseProblem, ...] = ()
     faults: tuple[str, ...] = ()
     deep: bool = False
+    series: tuple[SeriesSummary, ...] = ()
+    ignored: int = 0
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unusable(self) -> int:
@@ -91,7 +111,7 @@ def inspect(
     """Look at a dataset, a DICOM folder, or NIfTI files.
 
     Args:
-        path: A dataset in any layout, a folder of DICOM or NIfTI files, or one NIfTI file.
+        path: A dataset in any layout, a folder of DICOM or NIfTI files, a ``.zip`` of DICOM files, or one file.
         layout: See `isocenter.data.Dataset.read`.
         deep: Read every voxel too.
         progress: Called with what is done, how far, and of how much.
@@ -113,8 +133,7 @@ def inspect(
         ('files', 'ct.nii.gz', (5.0, 1.0, 1.0))
     """
     path = Path(path)
-    found = _bare_files(path) if layout is None else None
-    found = found or read_layout(path, layout)
+    found, tree = _found(path, layout)
     dataset = checked(found, progress=_told(progress, "reading headers"))
     faults: list[str] = []
     try:
@@ -129,7 +148,35 @@ def inspect(
         reports = {report.case: report for report in read}
         wrong = [CaseProblem.of(r.case, e) for r in read for e in r.errors]
         dataset = replace(dataset, problems=(*dataset.problems, *wrong))
-    return _summary(str(path), dataset, reports, faults)
+    summary = _summary(str(path), dataset, reports, faults)
+    if tree is None:
+        return summary
+    patients = summary.patients or len({series.patient for series in tree.series})
+    return replace(summary, patients=patients, series=tree.series, ignored=tree.ignored, damaged=tree.damaged)
+
+
+def _found(path: Path, layout: str | None) -> tuple[CaseDataset, DicomTree | None]:
+    """The cases, and what lies beneath them where they are DICOM."""
+    name = layout
+    if layout is None:
+        bare = _bare_files(path)
+        if bare is not None:
+            return bare, None
+        if path.is_file() and is_dicom(path):
+            return CaseDataset(path.name, (), path=path, layout="dicom"), look_into(path)
+    if layout is None and path.is_dir() and any(path.iterdir()):
+        try:
+            name = find_layout(path)
+        except DatasetError:
+            tree = look_into(path)
+            if not tree.series:
+                raise
+            return CaseDataset(path.name, (), path=path, layout="dicom"), tree
+    chosen = layout_named(name) if name is not None and path.is_dir() else None
+    if isinstance(chosen, DicomLayout):
+        scan = scan_folder(path)
+        return replace(chosen.of_scan(path, scan), path=path, layout=name), dicom_tree(scan)
+    return read_layout(path, name), None
 
 
 def _told(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
@@ -164,11 +211,11 @@ def _summary(path: str, dataset: CaseDataset, reports: Mapping[str, CaseReport],
         cases=tuple(_case(case, reports.get(case.id)) for case in dataset if case.id not in lost),
         patients=len({case.patient for case in dataset if case.id not in lost}),
         images=tuple(image_summary(dataset, name, reports) for name in dataset.images),
-        structures=_structures(dataset, reports),
+        structures=structure_summaries(dataset, reports),
         annotations=dict(Counter(_kind(a) for case in dataset for a in _once(case))),
         classes=_counted((label.name, value) for label in classes for value in label.values),
-        scanners=_scanners(dataset),
-        attributes={k: v for k, v in attributes.items() if not k.endswith(_SCANNER)},
+        scanners=scanners(dataset),
+        attributes={k: v for k, v in attributes.items() if not k.endswith(SCANNER)},
         splits={
             name: {"cases": len(ids), "patients": len({dataset[i].patient for i in ids})}
             for name, ids in (dataset.splits or {}).items()
@@ -198,24 +245,3 @@ def _counted(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
     for key, value in pairs:
         out.setdefault(key, Counter())[value] += 1
     return {key: dict(sorted(count.items())) for key, count in out.items()}
-
-
-def _scanners(dataset: CaseDataset) -> dict[str, int]:
-    """Cases by everything that names a scanner: the attributes that end in manufacturer, vendor, scanner or model."""
-    names = [_scanner([v for k, v in case.attributes.items() if k.endswith(_SCANNER)]) for case in dataset]
-    return dict(Counter(name for name in names if name).most_common())
-
-
-def _scanner(names: Sequence[str]) -> str:
-    """The names joined, without those that another one holds already."""
-    once = list(dict.fromkeys(names))
-    joined = " ".join(n for n in once if not any(n != o and n in o for o in once))
-    return joined
-
-
-def _structures(dataset: CaseDataset, reports: Mapping[str, CaseReport]) -> tuple[StructureSummary, ...]:
-    out = []
-    for structure in dataset.schema.structures if dataset.schema else ():
-        found = [v for r in reports.values() if (v := r.volumes_ml.get(structure.name)) is not None]
-        out.append(StructureSummary.of(structure, found if reports else None))
-    return tuple(out)

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from isocenter.records import Structure
     from isocenter.volume import Grid
 
-__all__ = ["GeometrySummary", "ImageSummary", "Spread", "StructureSummary", "image_summary"]
+__all__ = [
+    "SCANNER",
+    "GeometrySummary",
+    "ImageSummary",
+    "Spread",
+    "StructureSummary",
+    "image_summary",
+    "scanners",
+    "structure_summaries",
+]
+
+SCANNER = ("manufacturer", "vendor", "scanner", "model")
+"""Endings of attributes that name a scanner."""
 
 Triple = tuple[float, float, float]
 
@@ -114,3 +126,25 @@ def image_summary(dataset: CaseDataset, name: str, reports: Mapping[str, CaseRep
 def _spreads(triples: Sequence[Triple]) -> tuple[Spread, Spread, Spread]:
     z, y, x = (Spread.of(column) for column in zip(*triples, strict=True))
     return z, y, x
+
+
+def scanners(dataset: CaseDataset) -> dict[str, int]:
+    """Cases by everything that names a scanner: the attributes that end in manufacturer, vendor, scanner or model."""
+    names = [_scanner([v for k, v in case.attributes.items() if k.endswith(SCANNER)]) for case in dataset]
+    return dict(Counter(name for name in names if name).most_common())
+
+
+def _scanner(names: Sequence[str]) -> str:
+    """The names joined, without those that another one holds already."""
+    once = list(dict.fromkeys(names))
+    joined = " ".join(n for n in once if not any(n != o and n in o for o in once))
+    return joined
+
+
+def structure_summaries(dataset: CaseDataset, reports: Mapping[str, CaseReport]) -> tuple[StructureSummary, ...]:
+    """Every structure of the schema; volumes where ``reports`` know them."""
+    out = []
+    for structure in dataset.schema.structures if dataset.schema else ():
+        found = [v for r in reports.values() if (v := r.volumes_ml.get(structure.name)) is not None]
+        out.append(StructureSummary.of(structure, found if reports else None))
+    return tuple(out)

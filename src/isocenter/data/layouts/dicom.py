@@ -65,7 +65,10 @@ class DicomLayout:
 
         if not path.is_dir():
             raise DatasetError(f"{path}: is a file; give the folder that holds the DICOM files")
-        scan = scan_folder(path)
+        return self.of_scan(path, scan_folder(path))
+
+    def of_scan(self, path: Path, scan: Scan) -> CaseDataset:
+        """The cases of a folder whose headers were read already."""
         studies: dict[str, list[Series]] = {}
         for series in scan.series:
             studies.setdefault(_study_key(path, series), []).append(series)
