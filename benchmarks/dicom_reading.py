@@ -29,8 +29,10 @@ Row = dict[str, Any]
 
 
 def truth(one: Input, path: Path) -> list[Frame]:
-    """What headers state; of a DICOMDIR what the files of its disc state."""
-    return frames_of(path.parent if path.name.startswith("DICOMDIR") else path, one.aside)
+    """What headers state; of a DICOMDIR what the files of its disc state; nothing where nothing may be read."""
+    if path.name.startswith("DICOMDIR"):
+        return frames_of(path.parent, one.aside)
+    return frames_of(path, one.aside) if one.read or one.states_places else []
 
 
 def run(reader: Reader, inputs: Sequence[tuple[Input, Path]]) -> tuple[dict[str, Verdict], list[Row]]:
@@ -38,7 +40,7 @@ def run(reader: Reader, inputs: Sequence[tuple[Input, Path]]) -> tuple[dict[str,
     found, resampled = {}, []
     ours = reader.name == "isocenter"
     for one, path in inputs:
-        if not (ours or one.has_truth):
+        if not (ours or one.states_places):
             continue
         frames = truth(one, path)
         if not ours and (not frames or frames[0].position is None):

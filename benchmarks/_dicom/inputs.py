@@ -47,9 +47,9 @@ class Input:
     codec_step: int = 0
 
     @property
-    def has_truth(self) -> bool:
+    def states_places(self) -> bool:
         """Whether headers state a place for its pixels, so that every reader can be scored."""
-        return self.where.startswith("made:") or (self.read and self.kind != "values")
+        return self.where.startswith("made:") or "GeometryError" in self.errors or (self.read and self.kind != "values")
 
 
 def _refused(name: str, where: str, why: str, errors: str, codes: str, **more: tuple[str, ...]) -> Input:

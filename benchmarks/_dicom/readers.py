@@ -86,17 +86,29 @@ def _isocenter_stack(stack: Any, given: Given) -> None:
     except IsocenterError as error:
         given.refuse(error, codes or (["damaged-file"] if isinstance(error, FileFormatError) else []))
     try:
-        planes = stack.planes
-        given.sheets.append((stack.values(), planes.position, planes.across, planes.down, planes.spacing))
+        values = stack.values()
     except IsocenterError as error:
         if not codes:
             given.refuse(error)
+    else:
+        given.sheets.append((values, *_places(stack)))
     if sheared or {"variable-spacing", "missing-slice"} & set(codes):
         try:
             volume = stack.volume(GeometryPolicy(tilt="rectify", spacing="resample", missing="fill"))
             given.resampled.append((volume.array[0], volume.grid.affine))
         except IsocenterError as error:
             given.refuse(error, ["not-resampled"])
+
+
+def _places(stack: Any) -> tuple[Any, ...]:
+    """Of every slice; nowhere where none is stated."""
+    from isocenter.errors import IsocenterError
+
+    try:
+        planes = stack.planes
+    except IsocenterError:
+        return tuple(np.full((len(stack), n), np.nan) for n in (3, 3, 3, 2))
+    return planes.position, planes.across, planes.down, planes.spacing
 
 
 def _simpleitk(path: str, given: Given) -> None:
