@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Unit", "Volume"]
 
-Unit = Literal["HU", "SUVbw", "a.u.", "label", "probability"]
+Unit = Literal["HU", "SUVbw", "Bq/ml", "a.u.", "label", "probability"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,8 @@ class Volume:
     Attributes:
         array: Values, shape ``(channel, slice, row, column)``. A three-dimensional array is taken as one channel.
         grid: Where the voxels are; its shape equals ``array.shape[1:]``.
-        unit: What a value means: ``"HU"``, ``"SUVbw"``, ``"a.u."`` (arbitrary, as MR), ``"label"``, ``"probability"``.
+        unit: What a value means: ``"HU"``, ``"SUVbw"``, ``"Bq/ml"``, ``"a.u."`` (arbitrary, as MR), ``"label"``,
+            ``"probability"``.
 
     Raises:
         GeometryError: The shapes of array and grid differ.

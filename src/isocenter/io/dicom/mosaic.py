@@ -62,6 +62,8 @@ def tiles_of(header: Header) -> tuple[Header, ...]:
         tags = dict(header.tags) | {
             "Rows": height,
             "Columns": width,
+            "TotalPixelMatrixRows": rows,  # of the whole mosaic, which the pixels are read from
+            "TotalPixelMatrixColumns": columns,
             "ImagePositionPatient": tuple(float(v) for v in first + k * step),
         }
         tiles.append(replace(header, tags=tags, tile=(top, top + height, left, left + width)))
