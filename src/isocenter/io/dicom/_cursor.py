@@ -1,0 +1,168 @@
+"""A place in a DICOM data set: steps over elements, with every length checked (PS3.5 7.1, 7.5)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from isocenter.errors import FileFormatError
+from isocenter.io.dicom._elements import LONG_VRS, SHORT_VRS, decoders
+from isocenter.io.dicom._source import REMEDY, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Head = tuple[int, bytes | None, int]
+    Decoder = Callable[[bytes], Any]
+
+__all__ = ["ITEM", "ITEM_END", "SEQUENCE_END", "UNDEFINED", "Cursor", "Encoding", "shown"]
+
+UNDEFINED = 0xFFFFFFFF
+# tags are four bytes read as one little endian number: element above group
+ITEM, ITEM_END, SEQUENCE_END = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
+
+_WORD, _BIG_WORD = struct.Struct("<I").unpack_from, struct.Struct(">I").unpack_from
+_IMPLICIT = struct.Struct("<II").unpack_from
+_EXPLICIT = struct.Struct("<I2sH").unpack_from
+_BIG = struct.Struct(">HH2sH").unpack_from
+_BIG_IMPLICIT = struct.Struct(">HHI").unpack_from
+
+
+def _big_explicit(data: bytes, at: int) -> tuple[int, bytes, int]:
+    group, element, vr, length = _BIG(data, at)
+    return element << 16 | group, vr, length
+
+
+def _big_implicit(data: bytes, at: int) -> tuple[int, int]:
+    group, element, length = _BIG_IMPLICIT(data, at)
+    return element << 16 | group, length
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a data set is written (PS3.5 A).
+
+    Attributes:
+        implicit: Elements do not state their value representation.
+        big: Big endian.
+        signed: Pixel Representation, for elements that are of either sign.
+        charset: Specific Character Set.
+    """
+
+    implicit: bool
+    big: bool = False
+    signed: bool = False
+    charset: tuple[str, ...] = ()
+
+    @property
+    def decoders(self) -> Mapping[bytes, Decoder]:
+        """Functions from bytes to values, by value representation."""
+        return decoders(big=self.big, signed=self.signed, charset=self.charset)
+
+    @property
+    def heads(self) -> tuple[bool, Callable[[bytes, int], Any], Callable[[bytes, int], Any]]:
+        """Whether elements are explicit; what unpacks their head; what unpacks four bytes."""
+        if self.big:
+            return not self.implicit, _big_implicit if self.implicit else _big_explicit, _BIG_WORD
+        return not self.implicit, _IMPLICIT if self.implicit else _EXPLICIT, _WORD
+
+    def inside(self, vr: bytes | None) -> Encoding:
+        """Of the items of a sequence: those of unknown representation are implicit little endian (PS3.5 6.2.2)."""
+        return replace(self, implicit=True, big=False) if vr == b"UN" else self
+
+
+def shown(tag: int) -> str:
+    """A tag for messages."""
+    return f"({tag & 0xFFFF:04X},{tag >> 16:04X})"
+
+
+class Cursor:
+    """Where a walk over a data set stands, and what it may still spend.
+
+    Attributes:
+        at: Byte of the file; of a deflated one, counted as if it were not deflated.
+    """
+
+    def __init__(self, source: Source, at: int) -> None:
+        self.at = at
+        self._source, self._limits = source, source.limits
+        self._left = source.limits.elements
+        self._memory = source.limits.memory_bytes + 2 * source.file_size
+
+    def refuse(self, what: str) -> NoReturn:
+        """Say that the file cannot be read any further."""
+        raise FileFormatError(f"{self._source.name}: damaged DICOM header: {what}, at byte {self.at}; {REMEDY}")
+
+    def spend(self, size: int) -> None:
+        """Take from the memory that the file may fill."""
+        self._memory -= size
+        if self._memory < 0:
+            self.refuse("its elements take more memory than a file of its size explains")
+
+    def check(self, tag: int, length: int, end: int) -> int:
+        """End of a value that begins here and has to lie before ``end``."""
+        left = max(min(end, self._source.size) - self.at, 0)
+        if length > left:
+            self.refuse(f"{shown(tag)} declares {length} bytes and {left} are left")
+        return self.at + length
+
+    def value(self, tag: int, length: int, end: int) -> bytes:
+        """Bytes of a value that begins here."""
+        after = self.check(tag, length, end)
+        raw = self._source.value(self.at, length)
+        if len(raw) < length:
+            self.refuse(f"{shown(tag)} declares {length} bytes and {len(raw)} are left")
+        self.at = after
+        return raw
+
+    def marker(self, encoding: Encoding, end: int) -> Head:
+        """An item or a delimiter; those have no value representation."""
+        raw = self._source.value(self.at, 8)
+        if len(raw) < 8 or self.at + 8 > end:
+            self.refuse("a sequence has no end")
+        self.at += 8
+        tag, length = (_big_implicit if encoding.big else _IMPLICIT)(raw, 0)
+        return tag, None, length
+
+    def head(self, encoding: Encoding, end: int) -> Head:
+        """Tag, representation and length of an element; one without valid representation is taken as implicit."""
+        raw = self._source.value(self.at, 12)
+        if len(raw) < 8 or self.at + 8 > end:
+            self.refuse("an item has no end")
+        tag, vr, length = (_big_explicit if encoding.big else _EXPLICIT)(raw, 0)
+        word = _BIG_WORD if encoding.big else _WORD
+        if encoding.implicit or (vr not in SHORT_VRS and vr not in LONG_VRS and not b"AA" <= vr <= b"ZZ"):
+            self.at += 8
+            return tag, None, word(raw, 4)[0]
+        if vr not in LONG_VRS:
+            self.at += 8
+            return tag, vr, length
+        if len(raw) < 12:
+            self.refuse(f"{shown(tag)} has no length")
+        self.at += 12
+        return tag, vr, word(raw, 8)[0]
+
+    def pass_over(self, head: Head, encoding: Encoding, end: int) -> None:
+        """To the end of the value of an element, without reading it; sequences without recursion."""
+        tag, vr, length = head
+        if length != UNDEFINED:
+            self.at = self.check(tag, length, end)
+            return
+        levels = [(False, encoding.inside(vr))]  # whether inside of an item, and how that is written
+        while levels:
+            inside, encoding = levels[-1]
+            self._left -= 1
+            if self._left < 0:
+                self.refuse(f"more than {self._limits.elements} elements")
+            tag, vr, length = self.head(encoding, end) if inside else self.marker(encoding, end)
+            if tag == (ITEM_END if inside else SEQUENCE_END):
+                levels.pop()
+            elif (tag == ITEM) == inside or tag in (ITEM_END, SEQUENCE_END):
+                self.refuse(f"{shown(tag)} where {'an element' if inside else 'an item'} is due")
+            elif length != UNDEFINED:
+                self.at = self.check(tag, length, end)
+            elif len(levels) >= 2 * self._limits.skipped_depth:
+                self.refuse(f"more than {self._limits.skipped_depth} sequences inside of each other")
+            else:
+                levels.append((not inside, encoding.inside(vr)))
