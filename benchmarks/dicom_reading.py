@@ -24,7 +24,6 @@ from _dicom.truth import Frame, frames_of
 from common import data_folder, row, write_result
 
 MUTATED = "lung_ct_gtv_ibsi_phantom/dicom/image"
-WORDS = {"refused": "refused", "crashed": "crashed"}
 Row = dict[str, Any]
 
 
@@ -76,6 +75,9 @@ def summary(name: str, inputs: Sequence[Input], found: dict[str, Verdict]) -> li
             )
             refused = sum(v.outcome in ("refused", "crashed", "in part") for v in verdicts)
             rows.append(row(f"{name}, {word}: refused, wholly or in part", float(refused), f"of {count}"))
+        if read:
+            share = 100 * sum(v.right for v in verdicts) / count
+            rows.append(row(f"{name}, {word}: samples right, mean of inputs", share, "%"))
         silent = float(sum(v.outcome == "silently wrong" for v in verdicts))
         rows.append(row(f"{name}, {word}: silently wrong", silent, f"of {count}", most=0 if ours else None))
     return rows

@@ -22,8 +22,9 @@ class Verdict:
     """How one reader did on one input.
 
     Attributes:
-        outcome: ``right``; ``refused``; ``in part`` (an error for the rest, and nothing wrong); ``silently wrong``
-            (less than 99.9 % right, and no error); ``crashed``.
+        outcome: ``right``; ``right, and more`` (beside it, slices that no header states); ``refused``; ``in part`` (an
+            error for the rest, and nothing wrong); ``silently wrong`` (less than 99.9 % right, and no error);
+            ``crashed``.
         right: Share of samples that are right, 0 to 1.
         good: As written down before the run; only asked of Isocenter.
         note: What was wrong.
@@ -45,7 +46,7 @@ def judge(one: Input, frames: Sequence[Frame], answer: Answer) -> Verdict:
 
 def _outcome(found: Score, answer: Answer) -> str:
     if found.right >= RIGHT:
-        return "right"
+        return "right, and more" if found.unstated > 0 else "right"
     return "in part" if answer.refused and found.unstated == 0 else "silently wrong"
 
 

@@ -101,8 +101,8 @@ def _plain(layout: Layout, sop_class: str) -> Dataset:
     return ds
 
 
-def slice_of(layout: Layout, position: Vectors, number: int, sop_class: str = CT) -> Dataset:
-    """One single-frame image."""
+def slice_of(layout: Layout, position: Vectors, number: int, sop_class: str = CT, *, pixels: bool = True) -> Dataset:
+    """One single-frame image; its pixels too unless they come from elsewhere."""
     ds = _plain(layout, sop_class)
     ds.InstanceNumber, ds.AcquisitionNumber = number, 1
     ds.ImagePositionPatient = numbers(position)
@@ -114,7 +114,8 @@ def slice_of(layout: Layout, position: Vectors, number: int, sop_class: str = CT
         del ds.RescaleType
     else:
         ds.KVP, ds.ConvolutionKernel = "120", "B30f"
-    ds.PixelData = layout.stored(position).astype("<u2").tobytes()
+    if pixels:
+        ds.PixelData = layout.stored(position).astype("<u2").tobytes()
     return ds
 
 

@@ -115,17 +115,12 @@ def _simpleitk(path: str, given: Given) -> None:
     sitk: Any = importlib.import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageSeriesReader()
-    if os.path.isfile(path):
-        lists = [(path,)]
-    else:
-        nested = any(os.path.isdir(os.path.join(path, n)) for n in os.listdir(path))
-        lists = [
-            reader.GetGDCMSeriesFileNames(path, uid, False, nested) for uid in reader.GetGDCMSeriesIDs(path, nested)
-        ]
+    folders = [] if os.path.isfile(path) else [folder for folder, _, _ in os.walk(path)]
+    lists = [reader.GetGDCMSeriesFileNames(f, uid) for f in folders for uid in reader.GetGDCMSeriesIDs(f)] or [(path,)]
     for files in lists:
         try:
             reader.SetFileNames(files)
-            image = reader.Execute()
+            image = reader.Execute() if len(files) > 1 else sitk.ReadImage(files[0])
         except RuntimeError as error:
             given.refuse(error)
             continue

@@ -109,7 +109,7 @@ def score(frames: Sequence[Frame], volumes: Sequence[Lattice | Sheets], *, codec
         kinds.setdefault(volume_of[s], Counter())[frames[f].kind] += 1
     shares = [table[f, s] for f, s in pairs if kinds[volume_of[s]].most_common(1)[0][0] == frames[f].kind]
     given = sum(_count(volume, [slot[0] for v, slot in slots if v == n]) for n, volume in enumerate(volumes))
-    stated = sum(share >= RIGHT for share in shares)
+    stated = sum(bool(share >= RIGHT) for share in shares)
     return Score(float(sum(shares)) / max(len(frames), 1), given - stated, given)
 
 
@@ -137,7 +137,7 @@ def value_score(frames: Sequence[Frame], arrays: Sequence[NDArray[Any]], *, seed
             if plane.shape == frame.stored.shape:
                 table[f, s] = float((np.abs(plane[row, column].astype(np.float64) - value) <= tolerance).mean())
     shares = [table[f, s] for f, s in zip(*linear_sum_assignment(table, maximize=True), strict=True)]
-    stated = sum(share >= RIGHT for share in shares)
+    stated = sum(bool(share >= RIGHT) for share in shares)
     return Score(float(sum(shares)) / max(len(frames), 1), table.shape[1] - stated, table.shape[1])
 
 
