@@ -27,16 +27,17 @@ MUST_READ = [  # folder, modality, slices
     ("dcmqi_seg_paramap_sr/data/segmentations/23x38x3/image", "CT", 3),
     ("dcmqi_seg_paramap_sr/data/segmentations/24x38x3/image", "CT", 3),
 ]
-MUST_REFUSE = [  # folder, code, error, why
-    ("dcm_qa_ct/In/GE", "gantry-tilt", GeometryError),  # 18.5 degrees, and gaps of 1.1 to 7 mm
-    ("dcm_qa_nih/In/20180918GE/mr_0004", "several-volumes", SeriesError),  # 15 slices x 10 times
-    ("dcm_qa_nih/In/20180918GE/mr_0006", "several-volumes", SeriesError),
-    ("dcm_qa_nih/In/20180918Si/mr_0003", "mosaic", SeriesError),
-    ("dcm_qa_nih/In/20180918Si/mr_0006", "mosaic", SeriesError),
-    ("dcm_qa_enh_multiframe/In/Philips", "multi-frame", SeriesError),
-    ("dcm_qa_enh_multiframe/In/Siemens/XA10", "multi-frame", SeriesError),
-    ("dcmqi_seg_paramap_sr/data/segmentations/23x38x3/multiframe", "multi-frame", SeriesError),
+MUST_REFUSE = [  # folder, code, error
+    ("dcm_qa_ct/In/GE", "variable-spacing", GeometryError),  # gaps of 1.1 to 7 mm; the tilt of 18.5 degrees is no hindrance
     ("sarcoma_pet_ct_mr/dicom/STS_008/CT/mask", "not-a-slice", SeriesError),  # RTSTRUCT
+]
+STACKS = [  # folder, labels of the first and last stack, how many, slices of each
+    ("dcm_qa_nih/In/20180918GE/mr_0004", "time 1", "time 10", 10, 15),
+    ("dcm_qa_nih/In/20180918GE/mr_0006", "time 1", "time 10", 10, 15),
+    ("dcm_qa_nih/In/20180918Si/mr_0003", "acquisition 1", "acquisition 2", 2, 5),
+    ("dcm_qa_nih/In/20180918Si/mr_0006", "acquisition 1", "acquisition 2", 2, 5),
+    ("dcm_qa_enh_multiframe/In/Philips", "kind FIELD_MAP", "kind M", 2, 32),
+    ("dcm_qa_enh_multiframe/In/Siemens/XA10", "time 1", "time 4", 4, 6),
 ]
 
 
@@ -63,17 +64,28 @@ def test_refused_by_name(real_data: Find, folder: str, code: str, error: type[Ex
         stack.grid()
 
 
+@pytest.mark.parametrize(("folder", "first", "last", "count", "slices"), STACKS)
+def test_volumes_told_apart(
+    real_data: Find, assert_right: Any, folder: str, first: str, last: str, count: int, slices: int
+) -> None:
+    stacks = _only(real_data(folder)).stacks()
+    assert (stacks[0].label, stacks[-1].label, len(stacks)) == (first, last, count)
+    for stack in stacks:
+        assert stack.volume().grid.shape[0] == slices == len(stack)
+        if all(h.frame is None and h.tile is None for h in stack.headers):
+            assert_right(stack.volume(), [dcmread(h.file) for h in stack.headers])
+
+
 def test_every_series_is_right_or_refused(real_data: Find, assert_right: Any) -> None:
     read = 0
     for name in ("dcmqi_seg_paramap_sr", "highdicom_test_files", "dcm_qa_enh_multiframe", "dcm_qa_nih", "dcm_qa_ct"):
         for series in find_series(real_data(name)):
-            try:
-                volume = series.stack().volume()
-            except (SeriesError, GeometryError):
-                continue
-            assert_right(volume, [dcmread(f) for f in series.files])
-            read += 1
-    assert read >= 4
+            for stack in series.stacks():
+                if stack.problems() or any(h.frame is not None or h.tile for h in stack.headers):
+                    continue
+                assert_right(stack.volume(), [dcmread(f) for f in stack.files])
+                read += 1
+    assert read >= 24
 
 
 @pytest.mark.parametrize(

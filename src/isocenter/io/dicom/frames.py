@@ -54,9 +54,9 @@ def frames_of(header: Header) -> tuple[Header, ...]:
     Example:
         >>> from pydicom.data import get_testdata_file
         >>> from isocenter.io.dicom.header import read_header
-        >>> header = read_header(get_testdata_file("eCT_Supplemental.dcm"))
-        >>> [f.frame for f in frames_of(header)], frames_of(header)[1].numbers("ImagePositionPatient", 3)
-        ([0, 1], (-99.5, -301.5, -149.0))
+        >>> header = read_header(get_testdata_file("CT_small.dcm"))
+        >>> frames_of(header) == (header,)
+        True
     """
     for keyword in ("Rows", "Columns"):
         if keyword not in header:

@@ -116,11 +116,22 @@ def _parted(group: Group, name: str, key: Callable[[Header], Hashable]) -> list[
         parts[key(header)].append(header)
     if len(parts) == 1:
         return [group]
-    named = name in _NUMBERED
+    values = sorted(parts, key=_ordered)
+    shown = [str(k) for k in range(1, len(values) + 1)] if name in _NUMBERED else _told_apart(values)
     return [
-        Group(tuple(parts[value]), (*group.keys, (name, str(k) if named else _shown(value))))
-        for k, value in enumerate(sorted(parts, key=_ordered), start=1)
+        Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(values, shown, strict=True)
     ]
+
+
+def _told_apart(values: Sequence[Hashable]) -> list[str]:
+    """Values in words; of lists that differ in one place only that one."""
+    if all(isinstance(v, tuple) for v in values):
+        lists = [tuple(v) for v in values if isinstance(v, tuple)]
+        if len({len(v) for v in lists}) == 1:
+            differing = [k for k, column in enumerate(zip(*lists, strict=True)) if len(set(column)) > 1]
+            if len(differing) == 1:
+                return [_shown(v[differing[0]]) for v in lists]
+    return [_shown(v) for v in values]
 
 
 def _ordered(value: Hashable) -> tuple[int, float, str]:
@@ -139,7 +150,7 @@ def _shown(value: Hashable) -> str:
 
 
 def _by_turn(group: Group) -> list[Group]:
-    """Parted by orientation: images within a thousandth of the first of a part belong to it."""
+    """Parted by orientation, the largest part first: images within a thousandth of a part's first belong to it."""
     turns: list[NDArray[np.float64]] = []
     parts: list[list[Header]] = []
     unknown: list[Header] = []
@@ -159,8 +170,8 @@ def _by_turn(group: Group) -> list[Group]:
         parts[0] += unknown  # named there as what it is: an image that does not say how it lies
     if len(parts) < 2:
         return [group]
-    named = [" ".join(f"{v:g}" for v in turn) for turn in turns]
-    return [Group(tuple(p), (*group.keys, ("orientation", name))) for p, name in zip(parts, named, strict=True)]
+    largest = sorted(range(len(parts)), key=lambda k: -len(parts[k]))
+    return [Group(tuple(parts[k]), (*group.keys, ("orientation", str(n)))) for n, k in enumerate(largest, start=1)]
 
 
 def _apart(group: Group) -> list[Group]:
