@@ -108,9 +108,7 @@ def _from_folder(path: Path, plan: Plan) -> Case:
     return _complete(Case(path.name, path.name, images, attributes=found[0].attributes), plan)
 
 
-def _choose(
-    fitting: Sequence[tuple[Series, Stack]], needed: InputSpec, path: Path
-) -> list[tuple[Series, Stack]]:
+def _choose(fitting: Sequence[tuple[Series, Stack]], needed: InputSpec, path: Path) -> list[tuple[Series, Stack]]:
     """The one whose folder is named like the image, else nobody may guess."""
     named = [(s, k) for s, k in fitting if Path(s.source).name.lower() == needed.name.lower()]
     if len(named) == 1:

@@ -55,9 +55,9 @@ def write_enhanced(path: Path, edit: Edit | None = None, *, slices: int = 4, tim
     for k in range(count):
         place, time = divmod(k, times)
         item = _item(
-            FrameContentSequence=_sequence(TemporalPositionIndex=time + 1, StackID="1", InStackPositionNumber=place + 1),
+            FrameContentSequence=_sequence(TemporalPositionIndex=time + 1, StackID="1"),
             PlanePositionSequence=_sequence(ImagePositionPatient=[10 - 2.5 * place, -20, 30]),
-            PixelValueTransformationSequence=_sequence(RescaleSlope=1 + 0.5 * k, RescaleIntercept=-k, RescaleType="US"),
+            PixelValueTransformationSequence=_sequence(RescaleSlope=1 + 0.5 * k, RescaleIntercept=-k),
         )
         if edit:
             edit(k, item)

@@ -125,9 +125,7 @@ def test_other_size_is_parted(make_series: Make) -> None:
 
 
 def test_slice_that_lies_otherwise_leaves_a_gap_that_is_refused(make_series: Make) -> None:
-    truth = make_series(
-        lambda z, ds: setattr(ds, "ImageOrientationPatient", [-1, 0, 0, 0, -1, 0]) if z == 2 else None
-    )
+    truth = make_series(lambda z, ds: setattr(ds, "ImageOrientationPatient", [-1, 0, 0, 0, -1, 0]) if z == 2 else None)
     series = _series(truth.folder)
     assert [[p.code for p in s.problems()] for s in series.stacks()] == [["missing-slice"], []]
     with pytest.raises(SeriesError, match="holds 2 stacks"):

@@ -28,7 +28,7 @@ MUST_READ = [  # folder, modality, slices
     ("dcmqi_seg_paramap_sr/data/segmentations/24x38x3/image", "CT", 3),
 ]
 MUST_REFUSE = [  # folder, code, error
-    ("dcm_qa_ct/In/GE", "variable-spacing", GeometryError),  # gaps of 1.1 to 7 mm; the tilt of 18.5 degrees is no hindrance
+    ("dcm_qa_ct/In/GE", "variable-spacing", GeometryError),  # 1.1 to 7 mm
     ("sarcoma_pet_ct_mr/dicom/STS_008/CT/mask", "not-a-slice", SeriesError),  # RTSTRUCT
 ]
 STACKS = [  # folder, labels of the first and last stack, how many, slices of each

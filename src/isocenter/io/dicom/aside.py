@@ -56,9 +56,7 @@ def _reason(header: Header) -> str | None:
     return None
 
 
-def without_copies(
-    headers: Iterable[Header], key: Callable[[Header], Hashable]
-) -> tuple[list[Header], list[Aside]]:
+def without_copies(headers: Iterable[Header], key: Callable[[Header], Hashable]) -> tuple[list[Header], list[Aside]]:
     """Images without those that repeat another one of the same ``key``, pixel for pixel.
 
     Two that share a key and differ both stay, for `Stack.problems` to refuse.

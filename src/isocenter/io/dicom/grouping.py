@@ -118,9 +118,7 @@ def _parted(group: Group, name: str, key: Callable[[Header], Hashable]) -> list[
         return [group]
     values = sorted(parts, key=_ordered)
     shown = [str(k) for k in range(1, len(values) + 1)] if name in _NUMBERED else _told_apart(values)
-    return [
-        Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(values, shown, strict=True)
-    ]
+    return [Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(values, shown, strict=True)]
 
 
 def _told_apart(values: Sequence[Hashable]) -> list[str]:

@@ -83,9 +83,7 @@ class Series:
     @property
     def instance_uids(self) -> tuple[str, ...]:
         """SOP Instance UIDs in the order of `files`."""
-        return tuple(
-            dict.fromkeys(h.text("SOPInstanceUID") for stack in self.stacks() for h in stack.headers)
-        )
+        return tuple(dict.fromkeys(h.text("SOPInstanceUID") for stack in self.stacks() for h in stack.headers))
 
     @property
     def source(self) -> str:
