@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from isocenter.io.dicom import Stack, find_series, read_seg, read_seg_labels, seg_header, write_seg
+from isocenter.io.dicom.seg import read_seg_fractions
 from isocenter.records import (
     FileFormatError,
     IsocenterError,
@@ -78,15 +79,6 @@ def test_segmentations_of_highdicom(make_series: Make, tmp_path: Path, kind: str
     np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=grid)[0].array[0], labels)
 
 
-def test_fractional_is_refused_by_name(make_series: Make, tmp_path: Path) -> None:
-    truth, grid = _source(make_series)
-    seg = _by_highdicom(truth.files, np.stack([_labels(grid) == k for k in (1, 2, 3)], -1) * 0.5, "FRACTIONAL")
-    seg.save_as(tmp_path / "s.dcm")
-    assert seg_header(tmp_path / "s.dcm").kind == "FRACTIONAL"
-    with pytest.raises(SeriesError, match=r"SegmentationType \(0062,0001\) is FRACTIONAL"):
-        read_seg(tmp_path / "s.dcm", grid=grid)
-
-
 def test_what_is_not_a_segmentation(make_series: Make, tmp_path: Path) -> None:
     truth, _ = _source(make_series)
     with pytest.raises(SeriesError, match="is CT, not a segmentation"):
@@ -129,42 +121,60 @@ def _nrrd(path: Path) -> tuple[np.ndarray, Grid]:
     return array, Grid(array.shape, affine)
 
 
+PARTS = [f"partial_overlaps-{k}.nrrd" for k in (1, 2, 3)]
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("seg", "nrrds"),
+    ("seg", "nrrds", "numbers"),
     [
-        ("23x38x3/seg/label.seg", ["23x38x3/nrrd/label.nrrd"]),
-        ("24x38x3/seg/label.seg", ["24x38x3/nrrd/label.nrrd"]),
-        ("liver.dcm", ["liver_seg.nrrd"]),
-        ("partial_overlaps.dcm", ["partial_overlaps-1.nrrd", "partial_overlaps-2.nrrd", "partial_overlaps-3.nrrd"]),
+        ("23x38x3/seg/label.seg", ["23x38x3/nrrd/label.nrrd"], [1]),
+        ("24x38x3/seg/label.seg", ["24x38x3/nrrd/label.nrrd"], [1]),
+        ("liver.dcm", ["liver_seg.nrrd"], [1]),
+        ("partial_overlaps.dcm", PARTS, [1, 2, 3, 4, 5]),
+        ("sparse-labelmap-noppv.dcm", ["sparse_labelmap_noppv_seg.nrrd"], [1]),
+        ("sparse-labelmap-ppv5.dcm", ["sparse_labelmap_ppv5_seg.nrrd"], [1]),
     ],
 )
-def test_dcmqi_cases_are_voxel_exact(real_data: Any, seg: str, nrrds: list[str]) -> None:
+def test_dcmqi_cases_are_voxel_exact(real_data: Any, seg: str, nrrds: list[str], numbers: list[int]) -> None:
+    """Voxels of the NRRD with the number of a segment are those of the segment, and both lie at the same places."""
     folder = real_data("dcmqi_seg_paramap_sr") / "data" / "segmentations"
-    arrays, grid = [], None
-    for name in nrrds:
-        array, grid = _nrrd(folder / name)
-        arrays += [array == value for value in np.unique(array[array > 0])]
-    masks, _, series = read_seg(folder / seg, grid=grid)
+    arrays = [_nrrd(folder / name) for name in nrrds]
+    grid = arrays[0][1]
+    assert all(other.is_close(grid) for _, other in arrays)
+    expected = np.stack([np.any([array == number for array, _ in arrays], axis=0) for number in numbers])
+    assert expected.any(axis=(1, 2, 3)).all()
+    masks, schema, series = read_seg(folder / seg, grid=grid)
     assert series
-    found, expected = ({m.tobytes(): m.sum() for m in side} for side in (masks.array.astype(bool), arrays))
-    assert found == expected
+    assert [s.values for s in schema.structures] == [(n,) for n in numbers]
+    np.testing.assert_array_equal(masks.array, expected)
+    # without the grid of the NRRD: slices from the first to the last with a frame, at the very same places
+    own = read_seg(folder / seg)[0]
+    first = round(float(grid.to_index(own.grid.origin_mm)[0]))
+    part = Volume(expected, grid).crop((first, 0, 0), (first + own.grid.shape[0], *grid.shape[1:]))
+    assert own.grid.difference(part.grid, tolerance_mm=1e-3) is None
+    np.testing.assert_array_equal(own.array, part.array)
+    assert own.array.sum() == expected.sum()
 
 
 @pytest.mark.real
 def test_highdicom_files_on_their_source(real_data: Any) -> None:
     folder = real_data("highdicom_test_files") / "data" / "test_files"
-    for name in ("seg_image_ct_binary.dcm", "seg_image_ct_binary_overlap.dcm"):
-        masks, schema, _ = read_seg(folder / name)
+    names = ("binary", "binary_overlap", "binary_fractional", "true_fractional")
+    for name in (f"seg_image_ct_{kind}.dcm" for kind in names):
+        masks, schema, _ = read_seg_fractions(folder / name)
         theirs = hd.seg.segread(folder / name).get_volume(allow_missing_positions=True)
         index = np.argwhere(masks.array > 0)
         place = np.rint(theirs.map_reference_to_indices(masks.grid.to_world(index[:, 1:]))).astype(int)
-        assert (theirs.array[(*place.T, index[:, 0])] == 1).all()
-        assert theirs.array.sum() == len(index) > 0
+        np.testing.assert_allclose(theirs.array[(*place.T, index[:, 0])], masks.array[tuple(index.T)], atol=1e-7)
+        assert (theirs.array > 0).sum() == len(index) > 0
         assert len(schema) == theirs.array.shape[-1]
-    for name in ("seg_image_sm_dots.dcm", "seg_image_sm_dots_tiled_full.dcm", "seg_image_cr_binary.dcm"):
+    for name in ("seg_image_cr_binary", "seg_image_sm_dots", "seg_image_sm_control", "seg_image_sm_control_labelmap"):
         with pytest.raises(SeriesError, match="patient space"):
-            read_seg(folder / name)
+            read_seg(folder / f"{name}.dcm")
+    for name in ("seg_image_sm_dots_tiled_full", "seg_image_sm_control_labelmap_palette_color"):
+        with pytest.raises(SeriesError, match=r"DimensionOrganizationType \(0020,9311\) is TILED_.*tiles of a slide"):
+            read_seg(folder / f"{name}.dcm")
 
 
 @pytest.mark.real

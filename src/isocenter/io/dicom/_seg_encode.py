@@ -56,13 +56,25 @@ def encode(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> Encoded:
     if kind == "labelmap":
         frames = [(0, z) for z in range(planes.count)]
         return Encoded(frames, _compressed(planes.labels(z) for _, z in frames), "NO")
-    found = [(k, z) for k in range(len(schema)) for z in range(planes.count) if planes.mask(k, z).any()]
-    # an object has frames: where nothing was found, those of the first structure, which say what was looked at
-    found = found or [(0, z) for z in range(planes.count)]
-    numbered = [(k + 1, z) for k, z in found]
-    if kind == "fractional":
-        return Encoded(numbered, _compressed(planes.mask(k, z) for k, z in found), planes.overlap())
-    return Encoded(numbered, _packed(planes.mask(k, z) for k, z in found), planes.overlap())
+    frames = []
+    found = _with_foreground(planes, frames)
+    pixels = _compressed(found) if kind == "fractional" else _packed(found)
+    return Encoded(frames, pixels, planes.overlap())
+
+
+def _with_foreground(planes: _Planes, frames: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
+    """Planes that have any, segment by segment; ``frames`` is told which they are."""
+    for k in range(planes.structures):
+        for z in range(planes.count):
+            plane = planes.mask(k, z)
+            if plane.any():
+                frames.append((k + 1, z))
+                yield plane
+    if not frames:
+        # an object has frames: where nothing was found, those of the first structure, which say what was looked at
+        for z in range(planes.count):
+            frames.append((1, z))
+            yield planes.mask(0, z)
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ def _packed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
 def _compressed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
     """Planes as an encapsulated stream of RLE Lossless frames (PS3.5 A.4.2, G)."""
     from pydicom.encaps import encapsulate
-    from pydicom.pixels import RLELosslessEncoder
+    from pydicom.pixels.encoders import RLELosslessEncoder
 
     form = {
         "samples_per_pixel": 1,

@@ -82,7 +82,6 @@ def opened(path: str | Path) -> tuple[SegHeader, Header]:
         header = read_header(path)
     except NotDicomError:
         raise FileFormatError(f"{path}: not a DICOM file; give a DICOM segmentation") from None
-    header = _whole(header)
     if header.text("SOPClassUID") not in _CLASSES:
         shown = header.text("Modality", "unknown")
         raise SeriesError(f"{path}: Modality (0008,0060) is {shown}, not a segmentation; choose another file")
@@ -100,34 +99,6 @@ def opened(path: str | Path) -> tuple[SegHeader, Header]:
         raise LabelError(f"{path}: {error}") from None
     fractional = header.text("SegmentationFractionalType") if kind == "FRACTIONAL" else ""
     return SegHeader(str(path), kind, referenced, tuple(instances), schema, fractional), header
-
-
-def _whole(header: Header) -> Header:
-    from pydicom import dcmread
-    from pydicom.multival import MultiValue
-    from pydicom.sequence import Sequence
-
-    if items(header.tags, "SegmentSequence"):
-        return header
-
-    def plain(v: Any) -> Any:
-        if isinstance(v, Sequence):
-            return tuple({e.keyword: plain(e.value) for e in i if e.keyword and e.value not in (None, "")} for i in v)
-        if isinstance(v, (list, MultiValue)):
-            return tuple(plain(x) for x in v)
-        return (
-            v
-            if isinstance(v, bytes)
-            else int(v)
-            if isinstance(v, int)
-            else float(v)
-            if isinstance(v, float)
-            else str(v).strip()
-        )
-
-    ds = dcmread(header.file, stop_before_pixels=True, force=True)
-    tags = {e.keyword: plain(e.value) for e in ds if e.keyword and e.value not in (None, "")}
-    return replace(header, tags={**header.tags, **tags})
 
 
 def _schema(header: Header, *, exclusive: bool) -> LabelSchema:

@@ -12,7 +12,7 @@ import numpy as np
 from isocenter.errors import ConfigError, FileFormatError, LabelError, SeriesError
 from isocenter.io.dicom._seg_frames import Frame, Frames, items
 from isocenter.io.dicom._seg_header import SegHeader, opened, typed
-from isocenter.io.dicom._seg_pixels import Pixels
+from isocenter.io.dicom._seg_pixels import SegPixels
 from isocenter.io.dicom._seg_place import Place, Target, own_grid
 from isocenter.volume import Grid, Volume
 
@@ -125,7 +125,7 @@ class _Seg:
 
     head: SegHeader
     frames: Frames
-    pixels: Pixels
+    pixels: SegPixels
     target: Target
     rows: dict[int, int]
     described: Collection[int]
@@ -133,9 +133,8 @@ class _Seg:
     @staticmethod
     def open(path: str | Path, grid: Grid | None, structures: Sequence[str] | None) -> _Seg:
         head, header = opened(path)
-        pixels, frames = Pixels(header, head.kind), Frames(header)
+        pixels, frames = SegPixels(header, head.kind), Frames(header)
         described = {int(item["SegmentNumber"]) for item in items(header.tags, "SegmentSequence")}
-        pixels.check()
         frames.check(grid)
         if structures is not None:
             head = replace(head, schema=_chosen(head.schema, structures))
@@ -190,8 +189,8 @@ class _Seg:
                 raise self._undescribed(frame, frame.segment)
             if frame.segment in self.rows:
                 wanted.append((frame, frame.segment))
-        pixels = self.pixels.frames([frame.index for frame, _ in wanted])
-        for (frame, number), plane in zip(wanted, pixels, strict=True):
+        for frame, number in wanted:
+            plane = self.pixels.frame(frame.index)
             if top and plane.max() > top:
                 raise FileFormatError(
                     f"{self.head.file}: frame {frame.index + 1} has the value {plane.max()}, MaximumFractionalValue"
@@ -201,8 +200,8 @@ class _Seg:
 
     def _labels(self) -> Iterator[tuple[int, NDArray[np.uint8], Place]]:
         known = {0, self.frames.header.integer("PixelPaddingValue", 0), *self.described}
-        described = self.frames.described
-        for frame, plane in zip(described, self.pixels.frames([f.index for f in described]), strict=True):
+        for frame in self.frames.described:
+            plane = self.pixels.frame(frame.index)
             found = set(np.flatnonzero(np.bincount(plane.ravel())).tolist())
             if not found <= known:
                 raise self._undescribed(frame, min(found - known))

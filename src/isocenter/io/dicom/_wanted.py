@@ -75,6 +75,12 @@ _PUBLIC = """
 00189736 SQ PETFrameCorrectionFactorsSequence | 00540022 SQ DetectorInformationSequence | 00540080 US SliceVector
 00540081 US NumberOfSlices | 00540070 US TimeSlotVector | 00540071 US NumberOfTimeSlots
 00540101 US NumberOfTimeSlices
+# Segmentations
+00620001 CS SegmentationType | 00620010 CS SegmentationFractionalType | 0062000E US MaximumFractionalValue
+00620013 CS SegmentsOverlap | 00620002 SQ SegmentSequence | 00620004 US SegmentNumber | 00620005 LO SegmentLabel
+0062000D US RecommendedDisplayCIELabValue | 0062000F SQ SegmentedPropertyTypeCodeSequence | 00080119 UC LongCodeValue
+0062000A SQ SegmentIdentificationSequence | 0062000B US ReferencedSegmentNumber | 00480102 DS ImageOrientationSlide
+00081115 SQ ReferencedSeriesSequence | 0008114A SQ ReferencedInstanceSequence | 00081155 UI ReferencedSOPInstanceUID
 # What tells several volumes of one series apart
 00180081 DS EchoTime | 00180086 IS EchoNumbers | 00180082 DS InversionTime | 00189079 FD InversionTimes
 00181314 DS FlipAngle | 00180080 DS RepetitionTime | 00181060 DS TriggerTime | 00181090 IS CardiacNumberOfImages
@@ -101,7 +107,9 @@ _PUBLIC = """
 00181312 CS InPlanePhaseEncodingDirection | 00180093 DS PercentSampling | 00180094 DS PercentPhaseFieldOfView
 00181310 US AcquisitionMatrix | 00189073 FD AcquisitionDuration | 00181250 SH ReceiveCoilName
 00181251 SH TransmitCoilName | 00181316 DS SAR | 00181315 CS VariableFlipAngleFlag
-00189069 FD ParallelReductionFactorInPlane | 00189078 CS ParallelAcquisitionTechnique | 00189081 CS PartialFourier
+00189006 SQ MRImagingModifierSequence | 00189098 FD TransmitterFrequency | 00189018 CS EchoPlanarPulseSequence
+00189155 FD ParallelReductionFactorOutOfPlane | 00189069 FD ParallelReductionFactorInPlane
+00189078 CS ParallelAcquisitionTechnique | 00189081 CS PartialFourier
 00189036 CS PartialFourierDirection | 00189231 US MRAcquisitionPhaseEncodingStepsInPlane | 00180060 DS KVP
 00181152 IS Exposure | 00181150 IS ExposureTime | 00181151 IS XRayTubeCurrent | 00189330 FD XRayTubeCurrentInmA
 00189328 FD ExposureTimeInms | 00189332 FD ExposureInmAs | 00181210 SH ConvolutionKernel | 00181160 SH FilterType
@@ -111,7 +119,7 @@ _PUBLIC = """
 """
 # group, low byte of the element, value representation, creator
 _PRIVATE = """
-0009 0D DT GEMS_PETD_01 | 0043 39 IS GEMS_PARM_01
+0009 0D DT GEMS_PETD_01 | 0043 39 IS GEMS_PARM_01 | 0043 2C SS GEMS_PARM_01 | 0043 83 DS GEMS_PARM_01
 0019 BB DS GEMS_ACQU_01 | 0019 BC DS GEMS_ACQU_01 | 0019 BD DS GEMS_ACQU_01
 0019 0A US SIEMENS MR HEADER | 0019 0C IS SIEMENS MR HEADER | 0019 0D CS SIEMENS MR HEADER
 0019 0E FD SIEMENS MR HEADER | 0019 27 FD SIEMENS MR HEADER | 0019 28 FD SIEMENS MR HEADER
@@ -119,6 +127,7 @@ _PRIVATE = """
 0051 0B SH SIEMENS MR HEADER | 0051 0C SH SIEMENS MR HEADER | 0051 0E SH SIEMENS MR HEADER
 0051 0F LO SIEMENS MR HEADER | 0051 11 LO SIEMENS MR HEADER | 0051 13 SH SIEMENS MR HEADER
 0051 16 LO SIEMENS MR HEADER | 0051 17 SH SIEMENS MR HEADER
+0021 FE SQ SIEMENS MR SDI 02 | 0021 1C IS SIEMENS MR SDI 02 | 0021 53 FD SIEMENS MR SDI 02
 2001 03 FL Philips Imaging DD 001 | 2001 04 CS Philips Imaging DD 001
 2005 0D FL Philips MR Imaging DD 001 | 2005 0E FL Philips MR Imaging DD 001
 2005 B0 FL Philips MR Imaging DD 001 | 2005 B1 FL Philips MR Imaging DD 001 | 2005 B2 FL Philips MR Imaging DD 001
@@ -170,7 +179,8 @@ def _public() -> Iterator[tuple[int, Wanted]]:
 def _private() -> Iterator[tuple[tuple[int, str], int, Wanted]]:
     for group, low, vr, creator in _entries(_PRIVATE, 4):
         keyword = f"{group},{low}:{creator}"
-        entry = Wanted(keyword, vr.encode(), _KINDS.get(keyword, Kind.VALUE))
+        kind = _KINDS.get(keyword, Kind.SEQUENCE if vr == "SQ" else Kind.VALUE)
+        entry = Wanted(keyword, vr.encode(), kind)
         yield (int(group, 16), creator), int(low, 16), entry
 
 
