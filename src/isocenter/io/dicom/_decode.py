@@ -1,6 +1,6 @@
 """Decoders of compressed frames, by transfer syntax (PS3.5 A.4).
 
-All are those of imagecodecs, which let other threads run. Measured on CT slices, a single thread each: RLE and JPEG 2000
+All are those of imagecodecs, which let other threads run. Measured on CT slices, one thread each: RLE and JPEG 2000
 as fast as pylibjpeg's, JPEG-LS as pyjpegls, lossless JPEG twice as fast as two others. High-throughput JPEG 2000 goes
 through OpenJPEG: OpenJPH needs two thirds of its time, but takes a stream that ends early for a whole one.
 
@@ -95,7 +95,7 @@ def _rle(data: bytes, layout: Layout) -> NDArray[Any]:
     for mark in (0xA5, 0x5A):
         # the decoder does not say that a segment was too short: it leaves the last bytes as they were
         cells[-width:] = mark
-        dicomrle_decode(data, np.dtype(f"<u{width}"), out=cells)
+        dicomrle_decode(data, np.dtype(f"<u{width}"), out=cells.data)
         untouched &= cells[-width:] == mark
         if not untouched.any():
             return cells.view(f"<u{width}").reshape(layout.shape)

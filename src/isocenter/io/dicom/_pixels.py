@@ -152,7 +152,7 @@ class Pixels:
         else:
             with open(self.layout.file, "rb", buffering=0) as file:
                 file.seek(at)
-                space = memoryview(cells)
+                space = cells.data
                 while have < cells.size and (got := file.readinto(space[have:])):
                     have += got
         if have < cells.size and not (self._pairs and have == cells.size - 1):

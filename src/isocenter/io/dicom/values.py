@@ -48,7 +48,7 @@ def stored_pixels(header: Header) -> NDArray[Any]:
         >>> from isocenter.io.dicom.header import read_header
         >>> stored = stored_pixels(read_header(get_testdata_file("MR_small_RLE.dcm")))
         >>> stored.shape, stored.dtype.name, int(stored[10, 20])
-        ((64, 64), 'int16', 421)
+        ((64, 64), 'int16', 316)
     """
     return _cut(Pixels(header).frame(header.frame or 0), header)
 
