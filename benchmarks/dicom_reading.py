@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _dicom.inputs import INPUTS, Input, locate
+from _dicom.entry import Input
+from _dicom.inputs import INPUTS, locate
 from _dicom.judging import Verdict, interpolation_errors, judge, judge_ours
 from _dicom.mutations import base_series, make
 from _dicom.readers import READERS

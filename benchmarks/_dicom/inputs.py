@@ -12,51 +12,15 @@ error class and the code of the problem are written down with it; any one of sev
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from _dicom.entry import SERIES, Input, refused
 from _dicom.lists import PYDICOM_READ, PYDICOM_REFUSED
+from _dicom.lists_made import MADE
 
-__all__ = ["INPUTS", "MADE", "Input", "locate"]
-
-
-@dataclass(frozen=True)
-class Input:
-    """One path that is handed to every reader.
-
-    Attributes:
-        name: In tables.
-        where: ``data:`` real data, ``pydicom:`` pydicom's test files, ``made:`` a mutation or a synthetic series.
-        why: It stands on its list.
-        read: On the list of those that must be read; otherwise it must be refused.
-        kind: ``volume``, ``stack`` or ``values``; see above.
-        errors: Class of the error that must be raised: one of these (of a ``stack``: for the strict volume).
-        codes: Code of the problem that must be told: one of these.
-        aside: Names of files that are no part of the image: localizers, copies. They have to be told of.
-        codec_step: How far decoders of a lossy stream may be apart, in stored units.
-    """
-
-    name: str
-    where: str
-    why: str
-    read: bool = True
-    kind: str = "volume"
-    errors: tuple[str, ...] = ()
-    codes: tuple[str, ...] = ()
-    aside: tuple[str, ...] = ()
-    codec_step: int = 0
-
-    @property
-    def states_places(self) -> bool:
-        """Whether headers state a place for its pixels, so that every reader can be scored."""
-        return self.where.startswith("made:") or "GeometryError" in self.errors or (self.read and self.kind != "values")
+__all__ = ["INPUTS", "MADE", "locate"]
 
 
-def _refused(name: str, where: str, why: str, errors: str, codes: str, **more: tuple[str, ...]) -> Input:
-    return Input(name, where, why, False, "volume", tuple(errors.split()), tuple(codes.split()), **more)
-
-
-GEOMETRY, SERIES, DAMAGE = "GeometryError", "SeriesError", "FileFormatError SeriesError"
 TILTED = ("variable-spacing", "gantry-tilt")
 
 REAL = (
@@ -94,7 +58,7 @@ REAL = (
           "one slice with its thickness is a grid"),
     Input("highdicom's radiograph", "data:highdicom_test_files/data/test_files/dx_image.dcm",
           "MONOCHROME1; a radiograph states no place in the patient, its values are plain", kind="values"),
-    *(_refused(f"highdicom's {name}", f"data:highdicom_test_files/data/test_files/{name}.dcm", why, SERIES, codes)
+    *(refused(f"highdicom's {name}", f"data:highdicom_test_files/data/test_files/{name}.dcm", why, SERIES, codes)
       for names, why, codes in (
           ("seg_image_cr_binary seg_image_ct_binary seg_image_ct_binary_fractional seg_image_ct_binary_overlap"
            " seg_image_ct_binary_single_frame seg_image_ct_true_fractional seg_image_sm_control"
@@ -104,14 +68,14 @@ REAL = (
            " sm_image_jpegls_nobot sm_image_numbers", "a slide is tiled, not stacked", "not-a-slice colour"),
           ("sm_annotations sr_document sr_document_with_multiple_groups", "it has no pixels", "not-a-slice no-pixels"),
       ) for name in names.split()),
-    *(_refused(f"dcmqi's {name}", f"data:dcmqi_seg_paramap_sr/data/{name}", why, SERIES, "not-a-slice no-pixels")
+    *(refused(f"dcmqi's {name}", f"data:dcmqi_seg_paramap_sr/data/{name}", why, SERIES, "not-a-slice no-pixels")
       for names, why in (
           ("segmentations/liver.dcm segmentations/partial_overlaps.dcm segmentations/23x38x3/seg"
            " segmentations/24x38x3/seg segmentations/sparse-labelmap-noppv.dcm sr-example/seg.dcm",
            "a segmentation is no image"),
           ("sr-example/sr.dcm sr-example/rwvm.dcm", "it has no pixels"),
       ) for name in names.split()),
-    *(_refused(f"structure set of the {name}", f"data:{where}", "contours are no image", SERIES,
+    *(refused(f"structure set of the {name}", f"data:{where}", "contours are no image", SERIES,
                "not-a-slice no-pixels")
       for name, where in (("lung CT", "lung_ct_gtv_ibsi_phantom/dicom/mask"),
                           ("sarcoma CT", "sarcoma_pet_ct_mr/dicom/STS_008/CT/mask"),
@@ -119,61 +83,10 @@ REAL = (
                           ("sarcoma PET", "sarcoma_pet_ct_mr/dicom/STS_008/PET/mask"))),
 )  # fmt: skip
 
-MUTATIONS = (
-    Input("InstanceNumber shuffled", "made:shuffled", "places are stated; a number is no place"),
-    Input("InstanceNumber absent", "made:unnumbered", "places are stated"),
-    _refused("one slice missing", "made:missing", "what lay there is unknown", GEOMETRY, "missing-slice"),
-    Input("one slice twice, identical", "made:twice", "the same image under the same UID: one of them is dropped",
-          aside=("copy.dcm",)),
-    _refused("one slice twice, different", "made:twice-different", "nothing tells which of the two is meant", SERIES,
-             "duplicate-slice"),
-    Input("slope varies per slice", "made:slopes", "each slice states its own scale"),
-    Input("MONOCHROME1", "made:monochrome1", "how it is shown says nothing about HU"),
-    Input("localizer inside", "made:localizer", "Image Type says what it is; the rest is regular",
-          aside=("localizer.dcm",)),
-    Input("two series mixed", "made:two-series", "the UIDs tell them apart"),
-    Input("positions jitter by 3 um", "made:jitter", "within 0.01 mm of a regular grid"),
-    Input("two sizes mixed", "made:two-sizes", "the upper half has fewer rows and columns: two regular stacks"),
-    _refused("one slice corrupt: cut off in its pixels", "made:cut-off", "its pixels are lost", DAMAGE,
-             "truncated damaged-file"),
-    _refused("one slice flipped", "made:flipped", "it is no part of the others' grid, which then lacks a slice",
-             "GeometryError SeriesError", "missing-slice mixed-orientations"),
-)  # fmt: skip
-
-BEYOND = (
-    _refused("one slice of another size", "made:odd-size", "the other slices lack one", GEOMETRY, "missing-slice"),
-    _refused("one slice corrupt: its header overwritten", "made:bad-header", "what it was is unknown",
-             "FileFormatError SeriesError GeometryError", "damaged-file missing-slice"),
-    _refused("no slice states its position", "made:no-positions", "nothing tells where the slices lie", SERIES,
-             "bad-element no-position"),
-    Input("gantry tilt of 16 degrees", "made:tilt", "a sheared affine holds it exactly"),
-    Input("slices 2.5 and 4 mm apart", "made:two-steps", "every place is stated, no one grid holds them", kind="stack",
-          errors=("GeometryError",), codes=("variable-spacing",)),
-    Input("oblique", "made:oblique", "regular"),
-    Input("sagittal, signed, padded outside a circle", "made:sagittal", "regular; padding keeps its stated value"),
-    Input("three times in one series", "made:times", "TemporalPositionIdentifier tells them apart"),
-    Input("two echoes in one series", "made:echoes", "EchoTime tells them apart"),
-    Input("two b-values in one series", "made:b-values", "DiffusionBValue tells them apart"),
-    Input("axial and sagittal slices in one series", "made:two-ways", "orientation tells them apart"),
-    Input("enhanced CT, frames in any order, own slopes", "made:enhanced", "functional groups state all of it"),
-    Input("enhanced MR, two times in one file", "made:enhanced-times", "TemporalPositionIndex tells them apart"),
-    Input("mosaic, oblique, tiles against the normal", "made:mosaic", "the CSA header states the way of the slices"),
-    Input("RLE", "made:rle", "regular"),
-    Input("JPEG 2000, lossless", "made:jpeg2000", "regular"),
-    Input("JPEG-LS", "made:jpegls", "regular"),
-    Input("big-endian", "made:big-endian", "regular"),
-    Input("implicit VR", "made:implicit", "regular"),
-    Input("deflated", "made:deflated", "regular"),
-    Input("in a zip file", "made:zipped", "regular"),
-    Input("on a disc with DICOMDIR", "made:disc", "regular"),
-)  # fmt: skip
-
-MADE = MUTATIONS + BEYOND
-
 PYDICOM = (
     *(Input(f"pydicom's {name}", f"pydicom:{name}", why, kind=kind, codec_step=step)
       for name, kind, why, step in PYDICOM_READ),
-    *(_refused(f"pydicom's {name}", f"pydicom:{name}", why, errors, codes)
+    *(refused(f"pydicom's {name}", f"pydicom:{name}", why, errors, codes)
       for names, why, errors, codes in PYDICOM_REFUSED for name in names.split()),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from _dicom.inputs import Input
+from _dicom.entry import Input
 from _dicom.running import Answer
 from _dicom.scoring import RIGHT, Score, interpolated, score, value_score
 from _dicom.truth import Frame

@@ -25,6 +25,7 @@ from pydicom.uid import (
 
 from _dicom.phantom import Layout, numbers, slices
 from _dicom.synthetic import COUNT, SYNTHETIC, Files, pixels
+from _dicom.traps import TRAPS
 
 __all__ = ["base_series", "make"]
 
@@ -46,11 +47,14 @@ def make(name: str, base: Sequence[Dataset], out: Path) -> Path:
         files = _named(_MUTATIONS[name](found, rng), rng)
     elif name in SYNTHETIC:
         files = _named(SYNTHETIC[name](rng), rng)
+    elif name in TRAPS:
+        files = _named(TRAPS[name](), rng)
     else:
         return _ways_in(name, found, out)
     folder = out / name
     folder.mkdir(parents=True)
     for file, ds in files.items():
+        (folder / file).parent.mkdir(exist_ok=True)
         ds.save_as(folder / file, enforce_file_format=True)
     _damage(name, folder)
     return folder
@@ -200,10 +204,10 @@ _MUTATIONS: dict[str, Callable[[list[Dataset], np.random.Generator], list[Datase
 
 def _damage(name: str, folder: Path) -> None:
     """What no writer of DICOM would write."""
-    file = folder / "011.dcm"
+    file = folder / ("027.dcm" if name == "last-damaged" else "011.dcm")
     if name == "cut-off":
         file.write_bytes(file.read_bytes()[:-1001])
-    elif name == "bad-header":
+    elif name in ("bad-header", "last-damaged"):
         data = bytearray(file.read_bytes())
         data[400:900] = b"\xff" * 500
         file.write_bytes(data)

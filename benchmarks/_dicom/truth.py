@@ -27,6 +27,7 @@ from pydicom.errors import InvalidDicomError
 __all__ = ["Frame", "frames_of"]
 
 Floats = NDArray[np.float64]
+_TELLING = ("EchoTime", "DiffusionBValue", "DiffusionGradientOrientation", "TemporalPositionIdentifier")
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def frames_of(path: Path, aside: tuple[str, ...] = ()) -> list[Frame]:
 def _of_file(file: Path) -> Iterator[Frame]:
     try:
         ds = dcmread(file)
-        stored = ds.pixel_array
-    except (InvalidDicomError, AttributeError, ValueError, TypeError, KeyError, NotImplementedError, struct.error):
+        stored = _stored_bits(ds, ds.pixel_array)
+    except (InvalidDicomError, AttributeError, ValueError, TypeError, KeyError, RuntimeError, struct.error):
         return
     if "PerFrameFunctionalGroupsSequence" in ds:
         yield from _functional(ds, stored.reshape(-1, ds.Rows, ds.Columns), file.name)
@@ -101,6 +102,16 @@ def _of_file(file: Path) -> Iterator[Frame]:
         yield from _mosaic(ds, stored, file.name)
     elif stored.ndim == 2:
         yield _single(ds, stored, file.name)
+
+
+def _stored_bits(ds: Dataset, array: NDArray[Any]) -> NDArray[Any]:
+    """The BitsStored lowest bits as a number, signed where PixelRepresentation says so: others mean nothing."""
+    if array.dtype.kind not in "iu" or ds.BitsStored >= ds.BitsAllocated:
+        return array
+    wide = array.astype(np.int64) & ((1 << ds.BitsStored) - 1)
+    if ds.PixelRepresentation:
+        wide -= (wide >> (ds.BitsStored - 1)) << ds.BitsStored
+    return wide
 
 
 def _vector(value: Any) -> Floats:
@@ -114,7 +125,9 @@ def _single(ds: Dataset, stored: NDArray[Any], name: str) -> Frame:
         str(ds.get("SeriesInstanceUID", "")),
         str(stored.shape),
         str(np.round(turn, 3) + 0.0),
-        *(str(ds.get(k, "")) for k in ("EchoTime", "DiffusionBValue", "TemporalPositionIdentifier")),
+        str(ds.get("PixelSpacing", "")),
+        "\\".join(ds.get("ImageType", [])[:3]),
+        *(str(ds.get(k, "")) for k in _TELLING),
     )
     return Frame(
         name,

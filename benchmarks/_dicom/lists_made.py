@@ -1,0 +1,95 @@
+"""Mutations of a regular CT and synthetic series: those that must be read, and those that must be refused."""
+
+from __future__ import annotations
+
+from _dicom.entry import DAMAGE, GEOMETRY, SERIES, Input, refused
+
+__all__ = ["BEYOND", "MADE", "MUTATIONS", "TRAPS"]
+
+MUTATIONS = (
+    Input("InstanceNumber shuffled", "made:shuffled", "places are stated; a number is no place"),
+    Input("InstanceNumber absent", "made:unnumbered", "places are stated"),
+    refused("one slice missing", "made:missing", "what lay there is unknown", GEOMETRY, "missing-slice"),
+    Input("one slice twice, identical", "made:twice", "the same image under the same UID: one of them is dropped",
+          aside=("copy.dcm",)),
+    refused("one slice twice, different", "made:twice-different", "nothing tells which of the two is meant", SERIES,
+             "duplicate-slice"),
+    Input("slope varies per slice", "made:slopes", "each slice states its own scale"),
+    Input("MONOCHROME1", "made:monochrome1", "how it is shown says nothing about HU"),
+    Input("localizer inside", "made:localizer", "Image Type says what it is; the rest is regular",
+          aside=("localizer.dcm",)),
+    Input("two series mixed", "made:two-series", "the UIDs tell them apart"),
+    Input("positions jitter by 3 um", "made:jitter", "within 0.01 mm of a regular grid"),
+    Input("two sizes mixed", "made:two-sizes", "the upper half has fewer rows and columns: two regular stacks"),
+    refused("one slice corrupt: cut off in its pixels", "made:cut-off", "its pixels are lost", DAMAGE,
+             "truncated damaged-file"),
+    refused("one slice flipped", "made:flipped", "it is no part of the others' grid, which then lacks a slice",
+             "GeometryError SeriesError", "missing-slice mixed-orientations"),
+)  # fmt: skip
+
+BEYOND = (
+    refused("one slice of another size", "made:odd-size", "the other slices lack one", GEOMETRY, "missing-slice"),
+    refused("one slice corrupt: its header overwritten", "made:bad-header", "what it was is unknown",
+             "FileFormatError SeriesError GeometryError", "damaged-file missing-slice"),
+    refused("no slice states its position", "made:no-positions", "nothing tells where the slices lie", SERIES,
+             "bad-element no-position"),
+    Input("gantry tilt of 16 degrees", "made:tilt", "a sheared affine holds it exactly"),
+    Input("slices 2.5 and 4 mm apart", "made:two-steps", "every place is stated, no one grid holds them", kind="stack",
+          errors=("GeometryError",), codes=("variable-spacing",)),
+    Input("oblique", "made:oblique", "regular"),
+    Input("sagittal, signed, padded outside a circle", "made:sagittal", "regular; padding keeps its stated value"),
+    Input("three times in one series", "made:times", "TemporalPositionIdentifier tells them apart"),
+    Input("two echoes in one series", "made:echoes", "EchoTime tells them apart"),
+    Input("two b-values in one series", "made:b-values", "DiffusionBValue tells them apart"),
+    Input("axial and sagittal slices in one series", "made:two-ways", "orientation tells them apart"),
+    Input("enhanced CT, frames in any order, own slopes", "made:enhanced", "functional groups state all of it"),
+    Input("enhanced MR, two times in one file", "made:enhanced-times", "TemporalPositionIndex tells them apart"),
+    Input("mosaic, oblique, tiles against the normal", "made:mosaic", "the CSA header states the way of the slices"),
+    Input("RLE", "made:rle", "regular"),
+    Input("JPEG 2000, lossless", "made:jpeg2000", "regular"),
+    Input("JPEG-LS", "made:jpegls", "regular"),
+    Input("big-endian", "made:big-endian", "regular"),
+    Input("implicit VR", "made:implicit", "regular"),
+    Input("deflated", "made:deflated", "regular"),
+    Input("in a zip file", "made:zipped", "regular"),
+    Input("on a disc with DICOMDIR", "made:disc", "regular"),
+)  # fmt: skip
+
+TRAPS = (
+    Input("every file twice, in two folders", "made:two-folders", "the same images under the same UIDs",
+          aside=tuple(f"copy{k:02d}.dcm" for k in range(28))),
+    Input("signed, 12 bits, upper bits empty", "made:signed-12", "BitsStored and PixelRepresentation state the sign"),
+    Input("an overlay in the upper bits", "made:upper-bits", "BitsStored states which bits are pixels"),
+    Input("16 bits in full, intercept of -1000.5", "made:full-range", "values beyond int16, and no whole numbers"),
+    Input("half signed, half unsigned", "made:half-signed", "each slice states its own"),
+    Input("half RLE, half uncompressed", "made:half-packed", "each file states its own"),
+    refused("one JPEG 2000 stream cut short", "made:short-jpeg2000", "a third of its bytes are lost", DAMAGE,
+            "truncated damaged-file", aside=("011.dcm",)),
+    refused("one RLE stream cut short", "made:short-rle", "a third of its bytes are lost", DAMAGE,
+            "truncated damaged-file", aside=("011.dcm",)),
+    refused("one JPEG-LS stream cut short", "made:short-jpegls", "a third of its bytes are lost", DAMAGE,
+            "truncated damaged-file", aside=("011.dcm",)),
+    Input("JPEG 2000 in three fragments a frame", "made:fragments", "regular"),
+    Input("enhanced CT, JPEG 2000", "made:enhanced-jpeg2000", "functional groups state all of it"),
+    Input("cine, trigger times differ from slice to slice", "made:cine",
+          "at every place the same number of images in the order of both time and number"),
+    Input("times numbered place by place", "made:place-by-place", "at every place three images in order of number"),
+    Input("a b0 image and three directions", "made:directions", "DiffusionGradientOrientation tells them apart"),
+    refused("the second of three times lacks a slice", "made:late-gap", "what lay there is unknown", GEOMETRY,
+            "missing-slice"),
+    Input("two fields of view in one series", "made:two-fields", "PixelSpacing tells them apart"),
+    Input("originals and reformatted images over the same places", "made:reformatted", "ImageType tells them apart"),
+    refused("two patients under one series UID", "made:two-patients", "no one volume is of two patients", SERIES,
+            "mixed-patientid"),
+    Input("one slice turned by 0.05 degrees", "made:turned", "its corner is 0.04 mm off the others' grid", kind="stack",
+          errors=("GeometryError",), codes=("irregular-positions", "mixed-orientations", "missing-slice")),
+    refused("one slice states no position", "made:one-unplaced", "nothing tells where it lies", SERIES, "bad-element"),
+    refused("one slice states no slope", "made:one-unscaled", "its values may mean something else", SERIES,
+            "mixed-rescaleslope"),
+    Input("one SOP Instance UID for all slices", "made:same-uid", "they differ, so none is a copy of another"),
+    refused("values through a lookup table", "made:lookup", "the table is not read yet", SERIES, "lookup-table"),
+    refused("the last slice corrupt: its header overwritten", "made:last-damaged", "what it was is unknown",
+            "FileFormatError SeriesError GeometryError", "damaged-file"),
+)  # fmt: skip
+
+MADE = MUTATIONS + BEYOND + TRAPS
