@@ -28,8 +28,8 @@ class Header:
             sequence is a tuple of mappings of the same kind. Private elements stand under group, low byte and creator,
             such as ``"0029,10:SIEMENS CSA HEADER"``. A value that is there and makes no sense is
             `isocenter.io.dicom.parse.UNREADABLE`.
-        pixels_at: Byte at which the pixel data element begins, of a deflated file as `parse.inflated` gives it; the
-            size of the file where it has none.
+        pixels_at: Byte at which the pixel data element begins, of a deflated file counted as if it were not deflated;
+            the size of the file where it has none.
         frame: Index of the frame in a multi-frame file that this is about.
         tile: First row, last row + 1, first column, last column + 1: the part of a mosaic that this is about.
     """

@@ -8,7 +8,7 @@ that a file says may cost more memory than its own size explains.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["LIMITS", "UNREADABLE", "Limits", "NotDicomError", "Parsed", "Pixels", "inflated", "parse"]
+__all__ = ["LIMITS", "UNREADABLE", "Limits", "NotDicomError", "Parsed", "Pixels", "parse"]
 
 LIMITS = Limits()
 """What the head of a file may ask for unless the caller says otherwise."""
@@ -84,30 +84,6 @@ def parse(path: str | Path, limits: Limits = LIMITS) -> Parsed:
     try:
         with open(name, "rb", buffering=0) as file:
             return _parsed(Source(file, name, limits))
-    except OSError as error:
-        raise FileFormatError(f"{name}: cannot be read ({error.strerror}); check the file") from error
-
-
-def inflated(path: str | Path, length: int) -> bytes:
-    """The first ``length`` bytes of a deflated file as if it were not deflated; fewer where it ends.
-
-    Args:
-        path: The file.
-        length: Where to stop. Places in `Pixels` and `Header` count in these bytes, so the place of the pixels plus the
-            bytes that rows, columns and frames ask for.
-
-    Raises:
-        FileFormatError: It cannot be read, or its deflated stream is damaged.
-    """
-    name = str(path)
-    limits = replace(LIMITS, inflated_bytes=length + (1 << 17), inflate_ratio=1 << 20)
-    try:
-        with open(name, "rb", buffering=0) as file:
-            source = Source(file, name, limits)
-            at = _meta(source, 132 if source.data[128:132] == _MAGIC else 0)[1]
-            head = source.value(0, min(at, length))
-            source.inflate(at)
-            return head + source.value(at, max(length - at, 0))
     except OSError as error:
         raise FileFormatError(f"{name}: cannot be read ({error.strerror}); check the file") from error
 
