@@ -40,7 +40,7 @@ def convert(
     the reason.
 
     Args:
-        path: A folder, a disc, a ``.zip``, or one file.
+        path: A folder, a disc, an archive (``.zip``, ``.tar``), or one file.
         out: Folder to make; it appears whole or not at all.
         policy: What may be done to slices that are not one regular grid.
         overwrite: Replace a folder that is not empty.
@@ -57,9 +57,9 @@ def convert(
         >>> out = Path(tempfile.mkdtemp()) / "nii"
         >>> done = convert(get_testdata_file("CT_small.dcm"), out=out)
         >>> done.images[0].files, done.images[0].unit
-        (('1_e_1.nii.gz', '1_e_1.json'), 'HU')
+        (('1_ct.nii.gz', '1_ct.json'), 'HU')
         >>> sorted(p.name for p in out.iterdir())
-        ['1_e_1.json', '1_e_1.nii.gz', 'convert.json']
+        ['1_ct.json', '1_ct.nii.gz', 'convert.json']
     """
     check_folder_target(out, overwrite=overwrite)
     with opened(path) as folder:

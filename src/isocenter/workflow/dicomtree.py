@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Defect", "DicomTree", "SeriesSummary", "StackSummary", "dicom_tree", "is_dicom", "look_into", "pseudonym"]
 
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _ON_IMAGES = {"SEG", "RTSTRUCT"}
 _NOT_IMAGES = {"RTPLAN", "SR", "PR", "KO", "DOC", "REG", "AU", "PLAN", "RWV", "ANN"}
 
@@ -26,7 +27,7 @@ def pseudonym(patient: str) -> str:
 
     Example:
         >>> pseudonym("4711")
-        'p71e32ff6b12a'
+        'pde650d61f5bd'
     """
     return "p" + hashlib.sha256(patient.encode()).hexdigest()[:12]
 
@@ -118,7 +119,7 @@ def is_dicom(path: Path) -> bool:
     from isocenter.errors import FileFormatError
     from isocenter.io.dicom.header import NotDicomError, read_header
 
-    if path.suffix.lower() == ".zip":
+    if path.name.lower().endswith(_ARCHIVES):
         return True
     try:
         read_header(path)

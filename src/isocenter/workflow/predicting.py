@@ -58,15 +58,15 @@ class Result:
         Args:
             folder: New or empty, unless ``overwrite``.
             formats: Of ``"dicom-seg"`` (``segmentation.dcm``; studies read from DICOM), ``"nifti"``
-                (``segmentation.nii.gz``), ``"json"`` (``findings.json``), ``"html"`` (``report.html``). All that fit,
-                where empty.
+                (``segmentation.nii.gz``), ``"json"`` (``findings.json``), ``"html"`` (``report.html``), ``"rtstruct"``
+                (``structures.dcm``; studies read from DICOM). All that fit but the last, where empty.
             overwrite: Replace a folder that is not empty.
 
         Raises:
             ConfigError: A format that does not exist, or that this result cannot be written in.
         """
         _refuse_unknown(formats)
-        chosen = list(formats) or [f for f in FORMATS if _fits(self, f)]
+        chosen = list(formats) or [f for f in FORMATS if f not in _ON_REQUEST and _fits(self, f)]
         unfit = [f for f in chosen if not _fits(self, f)]
         if unfit:
             raise ConfigError(f"format {unfit[0]!r}: needs a segmentation of a study that was read from DICOM")
@@ -155,7 +155,7 @@ def _reference(result: Result) -> ImageRef | None:
 def _fits(result: Result, name: str) -> bool:
     if name == "nifti":
         return _labels(result) is not None
-    if name == "dicom-seg":
+    if name in ("dicom-seg", "rtstruct"):
         reference = _reference(result)
         return reference is not None and bool(reference.uids)
     return True
@@ -164,12 +164,22 @@ def _fits(result: Result, name: str) -> bool:
 def _write_seg(result: Result, folder: Path) -> None:
     from isocenter.io.dicom import write_seg
 
+    _write_dicom(result, folder / "segmentation.dcm", write_seg)
+
+
+def _write_rtstruct(result: Result, folder: Path) -> None:
+    from isocenter.io.dicom.rtstruct import write_rtstruct
+
+    _write_dicom(result, folder / "structures.dcm", write_rtstruct)
+
+
+def _write_dicom(result: Result, path: Path, write: Callable[..., None]) -> None:
     labels, reference = _labels(result), _reference(result)
     provenance = result.prediction.provenance
     if labels is None or reference is None:
         return
-    write_seg(
-        folder / "segmentation.dcm",
+    write(
+        path,
         labels.read(),
         labels.schema,
         reference.files,
@@ -214,5 +224,9 @@ FORMATS: dict[str, Writer] = {
     "nifti": _write_nifti,
     "json": _write_json,
     "html": _write_html,
+    "rtstruct": _write_rtstruct,
 }
 """By name: what writes a result into a folder."""
+
+_ON_REQUEST = {"rtstruct"}
+"""Those that say again what another one says."""

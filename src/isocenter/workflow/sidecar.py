@@ -91,6 +91,8 @@ def sidecar(image: Joined, *, anonymous: bool = False) -> dict[str, Any]:
         found["SliceTiming"] = _slice_timing(image)
     if header.text("Modality") != "PT":
         del found["FrameDuration"]
+    if not found["InversionTime"]:
+        del found["InversionTime"]
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
@@ -156,7 +158,12 @@ def _encoding(header: Header) -> dict[str, Any]:
         found["PhaseEncodingAxis"] = axis
     else:  # rows of the file run the other way than those of the DICOM image
         found["PhaseEncodingDirection"] = axis if onwards != columns else f"{axis}-"
-    spacing = _echo_spacing_s(header, lines)
+    taken = [n for n in (header.tags.get("AcquisitionMatrix") or ())[2:] if n]
+    if len(taken) == 1:
+        found["AcquisitionMatrixPE"] = taken[0]
+    width, spacing = _phase_bandwidth_hz(header), _echo_spacing_s(header, lines)
+    if width:
+        found["BandwidthPerPixelPhaseEncode"] = _plain(width)
     if spacing:
         found["EffectiveEchoSpacing"] = _plain(spacing)
         found["TotalReadoutTime"] = _plain(spacing * (lines - 1))
@@ -174,13 +181,17 @@ def _phase_onwards(header: Header) -> bool | None:
 
 def _echo_spacing_s(header: Header, lines: int) -> float | None:
     """Of echo-planar images, where the vendor states what it follows from."""
-    # Hz a pixel along the phase direction
-    width = _number(header, "0019,28:SIEMENS MR HEADER") or _number(header, "0021,53:SIEMENS MR SDI 02")
+    width = _phase_bandwidth_hz(header)
     if width:
         return 1 / (width * lines)
     unaccelerated = header.text("0043,83:GEMS_PARM_01") in ("", "1\\1", "1.0\\1.0")
     micro = _number(header, "0043,2C:GEMS_PARM_01")
     return micro * 1e-6 if micro and micro > 0 and unaccelerated else None
+
+
+def _phase_bandwidth_hz(header: Header) -> float | None:
+    """Of one pixel along the direction of phase."""
+    return _number(header, "0019,28:SIEMENS MR HEADER") or _number(header, "0021,53:SIEMENS MR SDI 02")
 
 
 def _tracer(header: Header) -> dict[str, Any]:

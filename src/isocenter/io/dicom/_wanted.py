@@ -99,6 +99,8 @@ _PUBLIC = """
 00181073 TM RadiopharmaceuticalStopTime | 00181074 DS RadionuclideTotalDose | 00181075 DS RadionuclideHalfLife
 00181076 DS RadionuclidePositronFraction | 00181071 DS RadiopharmaceuticalVolume
 00181077 DS RadiopharmaceuticalSpecificActivity | 00540300 SQ RadionuclideCodeSequence | 00541330 US ImageIndex
+00189729 US RadiopharmaceuticalAgentNumber | 00189737 SQ RadiopharmaceuticalUsageSequence
+00189759 CS AttenuationCorrected | 00080201 SH TimezoneOffsetFromUTC
 # How it was made
 00180087 DS MagneticFieldStrength | 00180024 SH SequenceName | 00189005 SH PulseSequenceName
 00180020 CS ScanningSequence | 00180021 CS SequenceVariant | 00180022 CS ScanOptions | 00180023 CS MRAcquisitionType
