@@ -187,6 +187,105 @@ def test_a_file_is_not_a_tree(tree: Path) -> None:
         Dataset.read(tree / "p1" / "seg.dcm", layout="dicom")
 
 
+def _contours(path: Path, source: Any, boxes: dict[str, tuple[slice, ...]], **edits: Any) -> None:
+    """A structure set with one block a structure; ``edits`` change the contours of a structure."""
+    from pydicom import dcmread
+
+    from isocenter.io.dicom.rtstruct import write_rtstruct
+    from isocenter.records import LabelSchema
+    from isocenter.volume import Grid, Volume
+
+    masks = np.zeros((len(boxes), 6, 16, 16), np.uint8)
+    for mask, box in zip(masks, boxes.values(), strict=True):
+        mask[box] = 1
+    schema = LabelSchema.of({name: k for k, name in enumerate(boxes, start=1)}, exclusive=False)
+    volume = Volume(masks, Grid.regular((6, 16, 16), spacing_mm=(3, 1, 1)), "label")
+    write_rtstruct(path, volume, schema, source, algorithm_name="", algorithm_version="", manual=True)
+    written = dcmread(path)
+    for name, edit in edits.items():
+        for contour in written.ROIContourSequence[list(boxes).index(name)].ContourSequence:
+            edit(contour)
+    written.save_as(path)
+
+
+def _off(contour: Any) -> None:
+    contour.ContourData[2::3] = [float(z) + 1 for z in contour.ContourData[2::3]]
+
+
+def test_contours_become_labels_of_the_series_they_were_drawn_on(tree: Path, files: Any) -> None:
+    source = sorted((tree / "p3").glob("slice*"))
+    _contours(tree / "p3" / "a.dcm", source, {"liver": LIVER})
+    _contours(tree / "p3" / "b.dcm", source, {"spleen": SPLEEN, "liver": SPLEEN})
+    dataset = Dataset.read(tree)
+    assert dataset.schema is not None
+    assert (dataset.schema.names, dataset.schema.exclusive) == (("liver", "spleen"), True)
+    label = dataset["p3"].find(LabelMap)
+    assert label is not None
+    assert (label.image, label.source) == ("ct", f"{tree / 'p3' / 'a.dcm'}, {tree / 'p3' / 'b.dcm'}")
+    expected = np.zeros((6, 16, 16), np.uint8)
+    expected[LIVER], expected[SPLEEN] = 1, 2
+    assert np.array_equal(label.read().array[0], expected)
+    (doubled,) = dataset.problems
+    assert "'liver' is outlined twice on one series" in doubled.text
+    assert (doubled.case, doubled.kept) == ("p3", True)
+    for case in dataset:
+        check_case(case)
+
+
+def test_contours_and_segmentations_of_a_series_are_united(tree: Path, files: Any) -> None:
+    _contours(tree / "p1" / "a.dcm", sorted((tree / "p1" / "ct").iterdir()), {"liver": SPLEEN, "lesion": LESION})
+    dataset = Dataset.read(tree)
+    assert dataset.schema is not None
+    assert (dataset.schema.names, dataset.schema.exclusive) == (("liver", "lesion", "spleen"), False)
+    masks = dataset["p1"].find(Masks)
+    assert masks is not None
+    assert masks.read().array.sum((1, 2, 3)).tolist() == [3 * 7 * 9, 1 * 2 * 3, 0]
+    assert ["'liver' is outlined twice" in p.text for p in dataset.problems] == [True]
+
+
+def test_single_structures_that_cannot_be_read_are_named(tree: Path) -> None:
+    source = sorted((tree / "p3").glob("slice*"))
+
+    def point(contour: Any) -> None:
+        contour.ContourGeometricType = "POINT"
+
+    boxes = {"couch": LESION, "spleen": SPLEEN, "marker": LESION}
+    _contours(tree / "p3" / "a.dcm", source, boxes, couch=_off, marker=point)
+    dataset = Dataset.read(tree)
+    assert dataset.schema is not None
+    assert dataset.schema.names == ("liver", "spleen")
+    label = dataset["p3"].find(LabelMap)
+    assert label is not None
+    assert np.bincount(label.read().array.ravel()).tolist() == [6 * 256 - 60, 0, 60]
+    texts = [p.text for p in dataset.problems]
+    assert all(p.kept and p.case == "p3" for p in dataset.problems)
+    assert ["that enclose nothing are left out: 'marker' (POINT)" in t for t in texts] == [True, False]
+    assert "contour 1 of 'couch' is off-plane: it lies 1.000 mm off" in texts[1]
+
+
+def test_a_structure_that_others_have_and_that_cannot_be_read_is_not_taken_for_absent(tree: Path) -> None:
+    source = sorted((tree / "p3").glob("slice*"))
+    _contours(tree / "p3" / "a.dcm", source, {"liver": LIVER, "spleen": SPLEEN}, liver=_off)
+    dataset = Dataset.read(tree)
+    assert dataset["p3"].annotations == ()
+    assert dataset.annotated(LabelMap).ids == ("p1", "p2")
+    assert "other cases have 'liver', which cannot be read here: image 'ct' has no labels" in dataset.problems[-1].text
+    assert dataset.problems[-1].kept
+
+
+def test_contours_of_images_that_are_gone(tree: Path) -> None:
+    source = sorted((tree / "p3").glob("slice*"))
+    _contours(tree / "p3" / "a.dcm", source, {"top": (slice(4, 6), *LIVER[1:]), "low": (slice(0, 2), *LIVER[1:])})
+    source[5].unlink()
+    dataset = Dataset.read(tree)
+    assert dataset.schema is not None
+    assert dataset.schema.names == ("liver", "spleen", "low")
+    assert "1 of the images that 'top' was drawn on are not in the series" in dataset.problems[0].text
+    for path in source[:5]:
+        path.unlink()
+    assert "the series that 'top' was drawn on is not among" in Dataset.read(tree).problems[0].text
+
+
 def test_simulated_studies(tmp_path: Path) -> None:
     from isocenter.simulate import simulate_thorax, thorax_schema
 

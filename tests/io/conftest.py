@@ -127,8 +127,8 @@ def check_volume(volume: Volume, datasets: Sequence[Dataset], *, tolerance_mm: f
 
 
 @pytest.fixture
-def dciodvfy_errors() -> Callable[[Path], list[str]]:
-    """Errors that dciodvfy (Debian's dicom3tools) finds in a segmentation."""
+def dciodvfy_errors() -> Callable[..., list[str]]:
+    """Errors that dciodvfy (Debian's dicom3tools) finds in a segmentation, or another object by its name there."""
     tool = shutil.which("dciodvfy")
     if tool is None:
         reason = "dciodvfy is not installed (apt-get install dicom3tools)"
@@ -136,9 +136,9 @@ def dciodvfy_errors() -> Callable[[Path], list[str]]:
             pytest.fail(reason)
         pytest.skip(reason)
 
-    def errors(path: Path) -> list[str]:
+    def errors(path: Path, kind: str = "Segmentation") -> list[str]:
         done = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, check=False)
-        assert "Segmentation" in done.stderr  # it ran, and knew what it saw
+        assert kind in done.stderr  # it ran, and knew what it saw
         return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
 
     return errors

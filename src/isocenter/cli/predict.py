@@ -19,7 +19,9 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Result folder.")] = Path("result"),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="dicom-seg, nifti, json, html; repeatable, all that fit by default."),
+        typer.Option(
+            "--format", help="dicom-seg, nifti, json, html, rtstruct; repeatable; by default all that fit but the last."
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     overwrite: Overwrite = False,

@@ -1,4 +1,4 @@
-"""A tree of DICOM files: every study a case, its CT, MR and PET series images, its segmentations labels.
+"""A tree of DICOM files: every study a case, its CT, MR and PET series images, its segmentations and contours labels.
 
 - A case is called after the shortest part of its folder's path that no other study shares (``patient_1``,
   ``patient_1_baseline``), so folder names should be pseudonyms. The patient is a hash of the Patient ID (of the study
@@ -6,9 +6,9 @@
 - An image is called ``ct``, ``mr``, ``pet`` after its modality. Where a study has several series of a modality, the one
   that a segmentation refers to keeps that name and the others add their description; where none or several
   are referred to, all do.
-- A DICOM SEG becomes a label map on the series it refers to; several on one series are united. Structures go by their
-  segment labels over all cases; one that a case lacks is taken to be absent there. If segments overlap in any case,
-  all cases have masks.
+- A DICOM SEG becomes a label map on the series it refers to, and so do the closed contours of an RTSTRUCT; several on
+  one series are united. Structures go by their names over all cases; one that a case lacks is taken to be absent there,
+  one that cannot be read there leaves it without labels. If structures overlap in any case, all cases have masks.
 - ``cases.csv`` at the top (``case``, ``patient``, ``class.<name>``, attributes) adds to this.
 
 What cannot be read as one regular volume is named as a problem; the case is kept while it has another image.
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 from isocenter.data.dataset import CaseDataset
 from isocenter.data.layouts.parts import read_facts, with_facts
 from isocenter.data.layouts.registry import register_layout
-from isocenter.data.layouts.segments import Segmented, annotate, segmentations
+from isocenter.data.layouts.segments import DRAWN, Segmented, annotate, segmentations
 from isocenter.data.modality import slug
 from isocenter.data.problems import CaseProblem
-from isocenter.errors import DatasetError
+from isocenter.errors import DatasetError, IsocenterError
 from isocenter.records import Case, ImageRef
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class DicomLayout:
         for uid, name in sorted(_case_ids(path, studies).items(), key=lambda item: item[1]):
             case, segmented[name] = _case(name, studies[uid], problems)
             cases.append(case)
-        cases, schema = annotate([case for case in cases if case.images], segmented)
+        cases, schema = annotate([case for case in cases if case.images], segmented, problems)
         cases, unknown = with_facts(cases, read_facts(path))
         problems += [CaseProblem(i, "cases.csv has no row for it, so its patient is unknown") for i in unknown]
         return CaseDataset(path.resolve().name, tuple(cases), schema=schema, problems=tuple(problems))
@@ -143,10 +143,7 @@ def _case(name: str, series: Sequence[Series], problems: list[CaseProblem]) -> t
 
     found: list[CaseProblem] = []
     images = _usable(name, series, found)
-    segmented = segmentations(name, [s for s in series if s.modality == "SEG"], images, found)
-    for one in series:
-        if one.modality == "RTSTRUCT":
-            found.append(CaseProblem(name, f"contours (RTSTRUCT) in {one.source} are not read yet"))
+    segmented = segmentations(name, [s for s in series if s.modality in DRAWN], images, found)
     names = _image_names(images, {s.series for s in segmented})
     refs: dict[str, ImageRef] = {image: series_ref(image, one) for image, one in sorted(names, key=lambda n: n[0])}
     if not refs and not found:
@@ -165,10 +162,13 @@ def _usable(name: str, series: Iterable[Series], problems: list[CaseProblem]) ->
     for one in series:
         if one.modality in _NOT_IMAGES:
             continue
-        defects = one.stack().problems()
-        if defects:
-            error = defects[0].error()
+        try:
+            defects = one.stack().problems()
+        except IsocenterError as error:  # several stacks: nobody may guess which is meant
             problems.append(CaseProblem.of(name, error))
+            continue
+        if defects:
+            problems.append(CaseProblem.of(name, defects[0].error()))
         else:
             usable.append(one)
     return usable

@@ -1,116 +1,89 @@
-"""DICOM segmentations as labels of the images they were drawn on, under one schema for all cases."""
+"""DICOM segmentations and contours as labels of the images they were drawn on, under one schema for all cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from isocenter.data.layouts.contours import contoured
+from isocenter.data.layouts.drawn import Drawn, DrawnLabels, DrawnMasks
 from isocenter.data.problems import CaseProblem
 from isocenter.errors import IsocenterError, LabelError
 from isocenter.records import Annotation, Case, ImageRef, LabelMap, LabelSchema, Masks, Structure
-from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:
     from isocenter.io.dicom import SegHeader, Series
 
-__all__ = ["SegLabels", "SegMasks", "Segmented", "annotate", "segmentations"]
+__all__ = ["DRAWN", "Segmented", "annotate", "segmentations"]
+
+DRAWN = ("SEG", "RTSTRUCT")
+"""Modalities of what is drawn on images, in the order in which they are asked for a structure."""
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """The segmentations of one series."""
+    """What is drawn on one series.
+
+    Attributes:
+        series: Its UID.
+        files: Where from.
+        schema: All structures.
+        unread: Structures that were drawn on it and cannot be read.
+    """
 
     series: str
-    files: tuple[str, ...]
+    files: tuple[Drawn, ...]
     schema: LabelSchema
-
-
-@dataclass(frozen=True)
-class SegLabels:
-    """Reads segmentations as one label map under ``schema``, on the grid of their image."""
-
-    files: tuple[str, ...]
-    schema: LabelSchema
-    target: Callable[[], Grid]
-
-    def __call__(self) -> Volume:
-        """The label map.
-
-        Raises:
-            LabelError: Segments overlap.
-        """
-        from isocenter.io.dicom import read_seg_labels
-
-        grid = self.target()
-        out = np.zeros((1, *grid.shape), np.uint8 if len(self.schema) < 256 else np.uint16)
-        for file in self.files:
-            volume, own, _ = read_seg_labels(file, grid=grid)
-            table = np.zeros(1 + max(own.values, default=0), out.dtype)
-            for structure in own.structures:
-                table[structure.values[0]] = self.schema[structure.name].values[0]
-            values = table[volume.array]
-            if (out[values > 0] > 0).any():
-                raise LabelError(f"{file}: its segments overlap those of another segmentation of the same series")
-            out += values
-        return Volume(out, grid, "label")
-
-
-@dataclass(frozen=True)
-class SegMasks:
-    """Reads segmentations as masks under ``schema``, on the grid of their image."""
-
-    files: tuple[str, ...]
-    schema: LabelSchema
-    target: Callable[[], Grid]
-
-    def __call__(self) -> Volume:
-        """Masks ``(structure, slice, row, column)``."""
-        from isocenter.io.dicom import read_seg
-
-        grid = self.target()
-        out = np.zeros((len(self.schema), *grid.shape), np.uint8)
-        for file in self.files:
-            volume, own, _ = read_seg(file, grid=grid)
-            for name, mask in zip(own.names, volume.array, strict=True):
-                out[self.schema.names.index(name)] |= mask
-        return Volume(out, grid, "label")
+    unread: tuple[str, ...] = ()
 
 
 def segmentations(
     case: str, series: Sequence[Series], images: Sequence[Series], problems: list[CaseProblem]
 ) -> list[Segmented]:
-    """What segmentation series say of each image series; those that fit none become problems."""
-    from isocenter.io.dicom import seg_header
-
-    known = {one.uid: set(one.instance_uids) for one in images}
-    found: dict[str, list[SegHeader]] = {}
-    for file in (header.file for one in series for header in one.headers):
+    """What segmentations and structure sets say of each image series; what fits none becomes a problem."""
+    known = {one.uid: one for one in images}
+    found: dict[str, list[Drawn]] = {}
+    unread: dict[str, list[str]] = {}
+    for rank, file in sorted((DRAWN.index(one.modality), header.file) for one in series for header in one.headers):
+        taken = {uid: {n for drawn in files for n in drawn.schema.names} for uid, files in found.items()}
         try:
-            head = seg_header(file)
-            _check_source(head, known)
-            doubled = {n for other in found.get(head.series, ()) for n in other.schema.names} & set(head.schema.names)
-            if doubled:
-                raise LabelError(f"{file}: '{min(doubled)}' is segmented twice on one series; keep one of the files")
-            found.setdefault(head.series, []).append(head)
+            if DRAWN[rank] == "SEG":
+                uid, drawn = _segmentation(file, known, taken)
+                found.setdefault(uid, []).append(drawn)
+                continue
+            for uid, (drawn, refused) in contoured(case, file, known, taken, problems).items():
+                if drawn.schema.structures:
+                    found.setdefault(uid, []).append(drawn)
+                unread.setdefault(uid, []).extend(refused)
         except IsocenterError as error:
             problems.append(CaseProblem.of(case, error))
     return [
         Segmented(
             uid,
-            tuple(h.file for h in heads),
-            _united([h.schema for h in heads], exclusive=len(heads) == 1 and heads[0].schema.exclusive),
+            tuple(files),
+            _united([d.schema for d in files], exclusive=len(files) == 1 and files[0].schema.exclusive),
+            tuple(unread.get(uid, ())),
         )
-        for uid, heads in found.items()
+        for uid, files in found.items()
     ]
 
 
-def _check_source(head: SegHeader, known: Mapping[str, set[str]]) -> None:
-    if head.series not in known:
+def _segmentation(file: str, images: Mapping[str, Series], taken: Mapping[str, set[str]]) -> tuple[str, Drawn]:
+    from isocenter.io.dicom import seg_header
+
+    head = seg_header(file)
+    _check_source(head, images)
+    doubled = taken.get(head.series, set()) & set(head.schema.names)
+    if doubled:
+        raise LabelError(f"{file}: '{min(doubled)}' is segmented twice on one series; keep one of the files")
+    return head.series, Drawn(file, head.schema)
+
+
+def _check_source(head: SegHeader, images: Mapping[str, Series]) -> None:
+    if head.series not in images:
         raise LabelError(f"{head.file}: the series it was drawn on is not among the usable images of its study")
-    missing = set(head.instances) - known[head.series]
+    missing = set(head.instances) - set(images[head.series].instance_uids)
     if missing:
         raise LabelError(f"{head.file}: {len(missing)} of the images it was drawn on are not in the series")
 
@@ -126,9 +99,12 @@ def _united(schemas: Sequence[LabelSchema], *, exclusive: bool) -> LabelSchema:
 
 
 def annotate(
-    cases: Sequence[Case], segmented: Mapping[str, Sequence[Segmented]]
+    cases: Sequence[Case], segmented: Mapping[str, Sequence[Segmented]], problems: list[CaseProblem]
 ) -> tuple[list[Case], LabelSchema | None]:
-    """Cases with their label maps (masks, where segments overlap in any case), and the schema of all."""
+    """Cases with their label maps (masks, where structures overlap in any case), and the schema of all.
+
+    A case in which a structure of the schema could not be read gets none: they would say that it is absent.
+    """
     refs = {one: ref for case in cases for one, ref in _images(case, segmented[case.id])}
     if not refs:
         return list(cases), None
@@ -136,8 +112,15 @@ def annotate(
     schema = _united([one.schema for one in refs], exclusive=exclusive)
     out = []
     for case in cases:
-        annotations = tuple(_annotation(one, ref, schema) for one, ref in _images(case, segmented[case.id]))
-        out.append(replace(case, annotations=annotations))
+        annotations: list[Annotation] = []
+        for one, ref in _images(case, segmented[case.id]):
+            unread = [name for name in one.unread if name in schema.names]
+            if unread:
+                text = f"other cases have '{unread[0]}', which cannot be read here: image {ref.name!r} has no labels"
+                problems.append(CaseProblem(case.id, text, "LabelError", kept=True))
+            else:
+                annotations.append(_annotation(one, ref, schema))
+        out.append(replace(case, annotations=tuple(annotations)))
     return out, schema
 
 
@@ -147,18 +130,18 @@ def _images(case: Case, segmented: Sequence[Segmented]) -> list[tuple[Segmented,
 
 
 def _annotation(one: Segmented, ref: ImageRef, schema: LabelSchema) -> Annotation:
-    source = ", ".join(one.files)
+    source = ", ".join(drawn.file for drawn in one.files)
     if schema.exclusive:
-        return LabelMap(image=ref.name, source=source, schema=schema, read=SegLabels(one.files, schema, ref.grid))
-    return Masks(image=ref.name, source=source, schema=schema, read=SegMasks(one.files, schema, ref.grid))
+        return LabelMap(image=ref.name, source=source, schema=schema, read=DrawnLabels(one.files, schema, ref.grid))
+    return Masks(image=ref.name, source=source, schema=schema, read=DrawnMasks(one.files, schema, ref.grid))
 
 
 def _is_exclusive(one: Segmented, ref: ImageRef) -> bool:
-    """Whether no voxel has two segments; looked up in the voxels where the headers do not say so."""
+    """Whether no voxel has two structures; looked up in the voxels where the headers do not say so."""
     if one.schema.exclusive:
         return True
     try:
-        SegLabels(one.files, one.schema, ref.grid)()
+        DrawnLabels(one.files, one.schema, ref.grid)()
     except LabelError:
         return False
     except IsocenterError:

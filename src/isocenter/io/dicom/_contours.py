@@ -118,7 +118,7 @@ def outlines(mask: NDArray[Any]) -> list[NDArray[np.float64]]:
     corners = np.empty((sides + sides // 2 + 2, 2), np.int64)
     points, ends = _trace(part.astype(np.uint8), sides, corners)
     # corner (1, 1) is the first of the first voxel, half a voxel before its centre
-    found = points + (rows[0] - 1.5, columns[0] - 1.5)
+    found = points + np.array([rows[0] - 1.5, columns[0] - 1.5])
     return [found[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -146,12 +146,12 @@ def _fill(points: NDArray[np.int64], row0: int, column0: int, out: NDArray[np.ui
 def _leaves(part: NDArray[np.uint8], i: int, j: int, way: int) -> bool:
     """Whether a side leaves corner ``(i, j)`` to the right, down, left or up (0 to 3) with the inside on its right."""
     if way == 0:
-        return part[i, j] > part[i - 1, j]
+        return bool(part[i, j] > part[i - 1, j])
     if way == 1:
-        return part[i, j - 1] > part[i, j]
+        return bool(part[i, j - 1] > part[i, j])
     if way == 2:
-        return part[i - 1, j - 1] > part[i, j - 1]
-    return part[i - 1, j] > part[i - 1, j - 1]
+        return bool(part[i - 1, j - 1] > part[i, j - 1])
+    return bool(part[i - 1, j] > part[i - 1, j - 1])
 
 
 @compiled

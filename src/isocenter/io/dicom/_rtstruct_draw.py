@@ -42,7 +42,7 @@ class ContourPolicy:
             they add up (``"unite"``) or cut out what they share (``"cut"``). The latter is what ``CLOSEDPLANAR_XOR``
             says.
         outside: What lies outside the images is an error, or left out (``"clip"``): couches, and bodies larger
-            than the field of view.
+            than the field of view. A structure that lies wholly outside is an error in any case.
     """
 
     tolerance_mm: float = 0.1
@@ -96,14 +96,19 @@ class Drawing:
                 " series"
             )
         found: dict[int, list[_Placed]] = {}
+        beyond = True
         for contour in self.source.contours(roi):
             where = f"{self.source.path}: contour {contour.number} of '{roi.name}'"
             index = self.grid.to_index(contour.points_mm)
             place = self._slice(index[:, 0], where)
             if place is not None:
                 points = np.ascontiguousarray(index[:, 1:])
-                self._check_inside(points, where)
+                beyond &= self._is_beyond(points, where)
                 found.setdefault(place, []).append(_Placed(contour.number, contour.cuts, points))
+        if beyond and roi.contours:
+            raise GeometryError(
+                f"{self.source.path}: '{roi.name}' lies wholly outside the images; choose the series it was drawn on"
+            )
         for place in sorted(found):
             patch = self._slice_of(found[place], f"{self.source.path}: '{roi.name}' on slice {place + 1}")
             if patch.count:
@@ -134,13 +139,15 @@ class Drawing:
             )
         return place
 
-    def _check_inside(self, points: NDArray[np.float64], where: str) -> None:
+    def _is_beyond(self, points: NDArray[np.float64], where: str) -> bool:
+        """Whether a contour meets no part of the slice."""
         edge = np.array(self.grid.shape[1:]) - 0.5
         over = np.maximum(points - edge, -0.5 - points).max(axis=0) * self.grid.spacing_mm[1:]
         if over.max() > self.policy.tolerance_mm or not np.isfinite(points).all():
             self._outside(f"{where} lies up to {over.max():.3f} mm outside the images")
         if not np.abs(points).max() <= REACH:
             raise GeometryError(f"{where} lies {over.max():.0f} mm away from the images; export it again")
+        return bool((points.min(axis=0) > edge).any() or (points.max(axis=0) < -0.5).any())
 
     def _outside(self, what: str) -> None:
         if self.policy.outside == "refuse":
@@ -166,8 +173,8 @@ class Drawing:
         for one, other, voxels in self._crossing(chosen, patches, where):
             if self.policy.crossing == "refuse":
                 raise GeometryError(
-                    f"{where}: contours {chosen[other].number} and {chosen[one].number} cross ({voxels} voxels), so it is"
-                    " not clear whether they add up or cut out; mend them, or say it by ContourPolicy.crossing"
+                    f"{where}: contours {chosen[other].number} and {chosen[one].number} cross ({voxels} voxels), so it"
+                    " is not clear whether they add up or cut out; mend them, or say it by ContourPolicy.crossing"
                 )
             groups = [groups[other] if group == groups[one] else group for group in groups]
         members = [[p for p, own in zip(patches, groups, strict=True) if own == group] for group in sorted(set(groups))]

@@ -215,7 +215,9 @@ def _points(item: Dataset, where: str) -> NDArray[np.float64]:
     try:
         values = np.array([float(part) for part in parts])
     except ValueError:
-        raise FileFormatError(f"{where}: ContourData (3006,0050) holds text that is no number; export it again") from None
+        raise FileFormatError(
+            f"{where}: ContourData (3006,0050) holds text that is no number; export it again"
+        ) from None
     if not np.isfinite(values).all():
         raise FileFormatError(f"{where}: ContourData (3006,0050) is not finite; export it again")
     if len(values) % 3 or len(values) < 9:

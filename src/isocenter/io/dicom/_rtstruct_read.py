@@ -142,7 +142,7 @@ def _opened(
         series = tuple(dict.fromkeys(uid for roi in rois if roi.contours for uid in roi.series))
         if len(series) > 1:
             raise SeriesError(
-                f"{path}: its structures were drawn on {len(series)} series ({series[0]}, {series[1]} ...); choose those"
-                " of one"
+                f"{path}: its structures were drawn on {len(series)} series ({series[0]}, {series[1]} ...); choose"
+                " those of one"
             )
         yield Drawing(source, grid, policy), rois, series[0] if series else source.header.series

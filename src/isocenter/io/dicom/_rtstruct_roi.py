@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,8 +68,12 @@ class RtstructHeader:
     rois: tuple[Roi, ...]
     schema: LabelSchema
 
+    def chosen(self, names: Collection[str]) -> LabelSchema:
+        """Schema of some of its structures."""
+        return schema_of(self.rois, names)
 
-def schema_of(rois: Sequence[Roi], chosen: Sequence[str] | None = None) -> LabelSchema:
+
+def schema_of(rois: Sequence[Roi], chosen: Collection[str] | None = None) -> LabelSchema:
     """Schema of regions that can be masks, all or those ``chosen``.
 
     Raises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from isocenter.records import LabelSchema
 
-__all__ = ["LEVELS", "Encoded", "Kind", "encode"]
+__all__ = ["LEVELS", "Encoded", "Kind", "MaskPlanes", "encode"]
 
 Kind = Literal["binary", "fractional", "labelmap"]
 
@@ -52,7 +52,7 @@ def encode(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> Encoded:
     Raises:
         LabelError: Channels or values do not fit the schema or the kind.
     """
-    planes = _Planes.of(array, schema, kind)
+    planes = MaskPlanes.of(array, schema, kind)
     if kind == "labelmap":
         frames = [(0, z) for z in range(planes.count)]
         return Encoded(frames, _compressed(planes.labels(z) for _, z in frames), "NO")
@@ -62,7 +62,7 @@ def encode(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> Encoded:
     return Encoded(frames, pixels, planes.overlap())
 
 
-def _with_foreground(planes: _Planes, frames: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
+def _with_foreground(planes: MaskPlanes, frames: list[tuple[int, int]]) -> Iterator[NDArray[np.uint8]]:
     """Planes that have any, segment by segment; ``frames`` is told which they are."""
     for k in range(planes.structures):
         for z in range(planes.count):
@@ -78,14 +78,16 @@ def _with_foreground(planes: _Planes, frames: list[tuple[int, int]]) -> Iterator
 
 
 @dataclass(frozen=True)
-class _Planes:
+class MaskPlanes:
+    """Masks or a label map, checked and looked at plane by plane."""
+
     array: NDArray[Any]
     structures: int
     encoded: bool
     fractions: bool
 
     @staticmethod
-    def of(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> _Planes:
+    def of(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> MaskPlanes:
         count, fractions = len(schema), kind == "fractional"
         if array.dtype.kind not in ("bf" if fractions else "bui"):
             needed = "probabilities (floating point)" if fractions else "boolean or whole numbers"
@@ -100,7 +102,7 @@ class _Planes:
             raise LabelError(
                 f"one channel is given for {count} structures that may overlap; give one channel a structure"
             )
-        return _Planes(array, count, encoded, fractions)
+        return MaskPlanes(array, count, encoded, fractions)
 
     @property
     def count(self) -> int:

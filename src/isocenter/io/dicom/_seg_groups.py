@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isocenter.io.dicom._seg_source import Source
     from isocenter.io.dicom.header import Header
 
-__all__ = ["frame_groups", "set_references", "shared_groups", "stub_of"]
+__all__ = ["frame_groups", "reference", "set_references", "shared_groups", "stub_of"]
 
 # elements of type 2 that sources lack at times, though the standard asks for them
 _ALWAYS = (
@@ -107,7 +107,7 @@ def _derivation(header: Header | None) -> list[Dataset]:
 
     if header is None:
         return []
-    source, item = _reference(header), Dataset()
+    source, item = reference(header), Dataset()
     if header.frame is not None:
         source.ReferencedFrameNumber = header.frame + 1
     source.SpatialLocationsPreserved = "YES" if header.tile is None else "NO"
@@ -119,7 +119,12 @@ def _derivation(header: Header | None) -> list[Dataset]:
     return [item]
 
 
-def _reference(header: Header) -> Dataset:
+def reference(header: Header) -> Dataset:
+    """Class and instance of an image.
+
+    Raises:
+        SeriesError: It does not state them.
+    """
     from pydicom.dataset import Dataset
 
     if not header.text("SOPClassUID"):
@@ -136,7 +141,7 @@ def set_references(segmentation: Dataset, source: Source) -> None:
 
     each = {header.text("SOPInstanceUID"): header for header in source.stack.headers}
     series = Dataset()
-    series.ReferencedInstanceSequence = [_reference(header) for header in each.values()]
+    series.ReferencedInstanceSequence = [reference(header) for header in each.values()]
     series.SeriesInstanceUID = source.stack.headers[0].text("SeriesInstanceUID")
     segmentation.ReferencedSeriesSequence = [series]
-    segmentation.SourceImageSequence = [_reference(header) for header in each.values()]
+    segmentation.SourceImageSequence = [reference(header) for header in each.values()]

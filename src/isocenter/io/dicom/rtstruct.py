@@ -5,6 +5,7 @@ from __future__ import annotations
 from isocenter.io.dicom._rtstruct_draw import ContourPolicy
 from isocenter.io.dicom._rtstruct_read import contour_problems, read_rtstruct, read_rtstruct_labels, rtstruct_header
 from isocenter.io.dicom._rtstruct_roi import Roi, RtstructHeader
+from isocenter.io.dicom._rtstruct_write import write_rtstruct
 
 __all__ = [
     "ContourPolicy",
@@ -14,4 +15,5 @@ __all__ = [
     "read_rtstruct",
     "read_rtstruct_labels",
     "rtstruct_header",
+    "write_rtstruct",
 ]
