@@ -135,7 +135,11 @@ def test_real_dicom_series_with_defects(real_data: Callable[[str], Path]) -> Non
     found = inspect(real_data("dcm_qa_ct"))
     assert (found.kind, found.cases) == ("dicom", ())
     assert found.unusable >= 1
-    assert "gantry tilt" in found.problems[0].text
+    assert "slice spacing varies from 1.081 to 6.999 mm" in found.problems[0].text
+    (series,) = found.series
+    assert [(s.slices, s.rows, s.columns, [p.code for p in s.problems]) for s in series.stacks] == [
+        (28, 512, 512, ["variable-spacing"])
+    ]
 
 
 @pytest.mark.real

@@ -11,7 +11,9 @@ from isocenter.cli.options import Annotated, Json, Overwrite, Path, Quiet, start
 from isocenter.cli.progress import bars
 
 if TYPE_CHECKING:
-    from isocenter.workflow.converting import Conversion
+    from collections.abc import Sequence
+
+    from isocenter.workflow.converting import Conversion, NotConverted
 
 __all__ = ["command"]
 
@@ -85,10 +87,15 @@ def _show(done: Conversion, out: Path) -> None:
         for flag in image.flags:
             typer.echo(f"  note: {flag}")
     expected = [n for n in done.not_converted if n.expected]
-    for lost in done.refused[:SHOWN]:
-        typer.echo(f"not converted: {lost.what}: {lost.reason}")
-    if len(done.refused) > SHOWN:
-        typer.echo(f"... and {len(done.refused) - SHOWN} more; {out / 'convert.json'} names them all")
-    others = f", {len(expected)} that are no images of their own" if expected else ""
+    _list("not converted", done.refused, out)
+    _list("set aside", expected, out)
+    others = f", {len(expected)} set aside" if expected else ""
     ignored = f", {done.ignored} files that are not DICOM" if done.ignored else ""
     typer.echo(f"written: {len(done.images)} images in {out}; not converted: {len(done.refused)}{others}{ignored}")
+
+
+def _list(what: str, found: Sequence[NotConverted], out: Path) -> None:
+    for lost in found[:SHOWN]:
+        typer.echo(f"{what}: {lost.what}: {lost.reason}")
+    if len(found) > SHOWN:
+        typer.echo(f"... and {len(found) - SHOWN} more; {out / 'convert.json'} names them all")

@@ -15,13 +15,13 @@ from isocenter.workflow.joining import Joined, join, told_keys
 from isocenter.workflow.writing import Written, write_image
 
 if TYPE_CHECKING:
-    from isocenter.io.dicom import GeometryPolicy, Scan, Series
+    from isocenter.io.dicom import GeometryPolicy, Scan, Series, Stack
     from isocenter.workflow.filenames import FileNames
 
 __all__ = ["Conversion", "ConvertOptions", "NotConverted", "Work", "series_name"]
 
 _LOG = logging.getLogger(__name__)
-_NO_IMAGE = ("not-a-slice", "no-pixels")  # reports, plans and the like
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _UID = re.compile(r"\b\d+(\.\d+){5,}\b")
 
 
@@ -116,7 +116,7 @@ class Work:
                 lost.append(stack)
                 code = next((p.code for p in stack.problems(self.policy)), type(error).__name__)
                 label = ", ".join(f"{k} {v}" for k, v in told_keys(stack, anonymous=self.anonymous).items())
-                self._leave(series, label, code, str(error), expected=code in _NO_IMAGE)
+                self._leave(series, label, code, str(error), expected=_is_no_image(stack, code))
         for image in join(series, sound, lost):
             try:
                 self._image(image)
@@ -166,3 +166,10 @@ def series_name(series: Series, stack: str = "") -> str:
     """Number and modality, with what tells a stack from the others."""
     number = series.headers[0].text("SeriesNumber") or "without number"
     return f"series {number} ({series.modality}{', ' + stack if stack else ''})"
+
+
+def _is_no_image(stack: Stack, code: str) -> bool:
+    """Reports, plans, captured screens and scout views, of which nobody expects a volume."""
+    header = stack.headers[0]
+    captured = header.text("SOPClassUID").startswith(_CAPTURE)
+    return code in ("no-pixels", "localizer") or (code == "not-a-slice" and (captured or "Rows" not in header))
