@@ -102,14 +102,16 @@ def interpolation_errors(
 
     In units of the values. Voxels outside the slices are left out; of several volumes the largest counts.
     """
+    kinds = Counter(f.kind for f in frames)
+    groups = [[f for f in frames if f.kind == kind] for kind, count in kinds.items() if count > 1]
     errors = []
-    most = Counter(f.kind for f in frames).most_common(1)[0][0]
-    frames = [f for f in frames if f.kind == most]
     for volume in answer.resampled:
         rng = np.random.default_rng(0)
         index = np.stack([rng.integers(0, n, samples) for n in volume.array.shape], axis=1)
-        stated = interpolated(frames, index @ volume.affine[:3, :3].T + volume.affine[:3, 3])
-        errors.append((volume.array[tuple(index.T)] - stated)[np.isfinite(stated)])
+        place, values = index @ volume.affine[:3, :3].T + volume.affine[:3, 3], volume.array[tuple(index.T)]
+        of_groups = [(values - interpolated(group, place)) for group in groups]
+        found = [error[np.isfinite(error)] for error in of_groups]
+        errors.append(min((e for e in found if len(e)), key=lambda e: float((e**2).mean()), default=np.zeros(0)))
     if not errors or not sum(map(len, errors)):
         return None
     every = np.concatenate(errors)

@@ -87,7 +87,7 @@ TRAPS = (
     refused("one slice states no slope", "made:one-unscaled", "its values may mean something else", SERIES,
             "mixed-rescaleslope"),
     Input("one SOP Instance UID for all slices", "made:same-uid", "they differ, so none is a copy of another"),
-    refused("values through a lookup table", "made:lookup", "the table is not read yet", SERIES, "lookup-table"),
+    Input("values through a lookup table", "made:lookup", "ModalityLUTSequence states them"),
     refused("the last slice corrupt: its header overwritten", "made:last-damaged", "what it was is unknown",
             "FileFormatError SeriesError GeometryError", "damaged-file"),
 )  # fmt: skip

@@ -200,10 +200,11 @@ def _same_uid(ds: Dataset, _: int) -> None:
 
 
 def _lookup(ds: Dataset, _: int) -> None:
+    """Stored values below 500 and above 1499 take the value of the first and the last entry (PS3.3 C.11.1.1)."""
     item = Dataset()
-    item.add_new(0x00283002, "US", [4096, 0, 16])
+    item.add_new(0x00283002, "US", [1000, 500, 16])
     item.ModalityLUTType = "HU"
-    item.add_new(0x00283006, "OW", np.arange(4096, dtype="<u2").tobytes())
+    item.add_new(0x00283006, "OW", (np.arange(1000) ** 2 // 20 + 7).astype("<u2").tobytes())
     ds.ModalityLUTSequence = [item]
     del ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType
 
@@ -214,7 +215,8 @@ TRAPS: dict[str, Callable[[], Found]] = {
     "short-rle": _cut_short(RLELossless), "short-jpegls": _cut_short(JPEGLSLossless), "fragments": _fragments,
     "enhanced-jpeg2000": _packed_frames, "cine": _cine, "place-by-place": _place_by_place, "directions": _directions,
     "late-gap": _late_gap, "two-fields": _two_fields, "reformatted": _reformatted,
-    "two-patients": _each(_other_patient), "turned": _each(_turned), "one-unplaced": _each(_without("ImagePositionPatient")),
+    "two-patients": _each(_other_patient), "turned": _each(_turned),
+    "one-unplaced": _each(_without("ImagePositionPatient")),
     "one-unscaled": _each(_without("RescaleSlope")), "same-uid": _each(_same_uid), "lookup": _each(_lookup),
-    "last-damaged": _each(lambda ds, k: None),
+    "last-damaged": _each(lambda _ds, _k: None),
 }  # fmt: skip

@@ -93,7 +93,7 @@ def frames_of(path: Path, aside: tuple[str, ...] = ()) -> list[Frame]:
 def _of_file(file: Path) -> Iterator[Frame]:
     try:
         ds = dcmread(file)
-        stored = _stored_bits(ds, ds.pixel_array)
+        stored = _looked_up(ds, _stored_bits(ds, ds.pixel_array))
     except (InvalidDicomError, AttributeError, ValueError, TypeError, KeyError, RuntimeError, struct.error):
         return
     if "PerFrameFunctionalGroupsSequence" in ds:
@@ -114,6 +114,18 @@ def _stored_bits(ds: Dataset, array: NDArray[Any]) -> NDArray[Any]:
     return wide
 
 
+def _looked_up(ds: Dataset, stored: NDArray[Any]) -> NDArray[Any]:
+    """Values by the Modality LUT where there is one, in which case there is no slope (PS3.3 C.11.1)."""
+    if "ModalityLUTSequence" not in ds:
+        return stored
+    table = ds.ModalityLUTSequence[0]
+    count, first, bits = (int(v) for v in table.LUTDescriptor)
+    data = table.LUTData if isinstance(table.LUTData, bytes) else np.array(table.LUTData, f"<u{bits // 8}").tobytes()
+    entries = np.frombuffer(data, f"<u{bits // 8}")
+    found: NDArray[Any] = entries[np.clip(stored.astype(np.int64) - first, 0, count - 1)]
+    return found
+
+
 def _vector(value: Any) -> Floats:
     return np.array([float(v) for v in value])
 
@@ -124,7 +136,7 @@ def _single(ds: Dataset, stored: NDArray[Any], name: str) -> Frame:
     kind = (
         str(ds.get("SeriesInstanceUID", "")),
         str(stored.shape),
-        str(np.round(turn, 3) + 0.0),
+        str(np.round(turn, 2) + 0.0),
         str(ds.get("PixelSpacing", "")),
         "\\".join(ds.get("ImageType", [])[:3]),
         *(str(ds.get(k, "")) for k in _TELLING),
@@ -160,7 +172,7 @@ def _functional(ds: Dataset, stored: NDArray[Any], name: str) -> Iterator[Frame]
         kind = (
             str(ds.SeriesInstanceUID),
             str(stored.shape[1:]),
-            str(np.round(turn, 3) + 0.0),
+            str(np.round(turn, 2) + 0.0),
             "\\".join(frame_type[3:]),
             str(group("MREchoSequence").get("EffectiveEchoTime", "")),
             str(group("MRDiffusionSequence").get("DiffusionBValue", "")),
