@@ -10,7 +10,7 @@ from isocenter.errors import FileFormatError
 from isocenter.io.dicom.deidentify import unlisted
 from isocenter.io.dicom.deidentify.cleaning import cleaned_value
 from isocenter.io.dicom.deidentify.dummies import TEXT, dummy
-from isocenter.io.dicom.deidentify.elements import TEXTS, empty, plausible, read, texts, vr_of
+from isocenter.io.dicom.deidentify.elements import ASCII, TEXTS, empty, plausible, read, texts, vr_of
 from isocenter.io.dicom.deidentify.private import kept_private
 from isocenter.io.dicom.deidentify.table import code_for, row_for, settled
 from isocenter.io.dicom.deidentify.uids import well_known
@@ -95,6 +95,8 @@ class Cleaner:
             code, column = unlisted.code_for(tag, dataset, self.options)
         else:
             code, column = code_for(row, self.options)
+        if column == "private":
+            code = "X"  # what is safe of them was taken out before
         if code == "leave":
             self._left(dataset, tag, depth)
             return
@@ -156,7 +158,7 @@ class Cleaner:
         vr, values = vr_of(dataset, tag), texts(dataset, tag)
         if values is None:
             self._remove(dataset, tag)
-        elif plausible(vr, values):
+        elif plausible(vr, values, temporal=column == "dates"):
             self._count("K", column, keyword_for_tag(tag) or f"({tag >> 16:04x},{tag & 0xFFFF:04x})")
         else:
             empty(dataset, tag, vr)
@@ -203,7 +205,7 @@ class Cleaner:
                 self.clean(item, depth=depth + 1)
             return
         raw = getattr(dataset.get_item(tag), "value", None)
-        if vr not in TEXTS and isinstance(raw, bytes) and self.who.in_bytes(raw):
+        if vr not in TEXTS | ASCII and isinstance(raw, bytes) and self.who.in_bytes(raw):
             self._remove(dataset, tag)
             return
         values = texts(dataset, tag) if len(vr) == 2 and vr[0] != "O" else []

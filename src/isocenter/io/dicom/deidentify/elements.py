@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
-__all__ = ["TEXTS", "empty", "plausible", "read", "texts", "vr_of"]
+__all__ = ["ASCII", "TEXTS", "empty", "plausible", "read", "texts", "vr_of"]
 
 TEXTS = {"LO", "SH", "ST", "LT", "UT", "UC", "UR", "PN", "AE"}
-_ASCII = {"AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}
+ASCII = {"AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"}
 
 
 def vr_of(dataset: Dataset, tag: int) -> str:
@@ -45,7 +45,7 @@ def read(dataset: Dataset, tag: int) -> DataElement | None:
 def texts(dataset: Dataset, tag: int) -> list[str] | None:
     """Values of an element as strings, the element itself left as it is; ``None`` where it cannot be read."""
     raw = dataset.get_item(tag)
-    if isinstance(getattr(raw, "value", None), bytes) and vr_of(dataset, tag) in _ASCII:
+    if isinstance(getattr(raw, "value", None), bytes) and vr_of(dataset, tag) in ASCII:
         parts = raw.value.decode("latin-1").split("\\")
         return [part.strip(" \0") for part in parts]
     element = read(dataset, tag)
@@ -65,15 +65,20 @@ def _several(element: DataElement) -> list[Any]:
     return [value]
 
 
-def plausible(vr: str, values: list[str]) -> bool:
+def plausible(vr: str, values: list[str], *, temporal: bool = False) -> bool:
     """Whether values are of the kind that their VR says, so that no text hides in them.
+
+    Args:
+        vr: Of the element.
+        values: Its values.
+        temporal: The attribute is one of time, so that a text is none but an offset from UTC.
 
     Example:
         >>> plausible("DS", ["1.5"]), plausible("DS", ["John"]), plausible("UI", ["1.2.3"])
         (True, False, True)
     """
     said = [v for v in values if v]
-    if vr in ("DA", "TM", "DT"):
+    if vr in ("DA", "TM", "DT") or (temporal and vr != "OB"):
         return all(is_temporal(v, vr) for v in said)
     if vr in ("DS", "IS"):
         return all(is_numeric_text(v) for v in said)
