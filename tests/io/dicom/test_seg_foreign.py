@@ -12,8 +12,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
-from isocenter.io.dicom import Stack, find_series, read_seg, read_seg_labels, seg_header, write_seg
-from isocenter.io.dicom.seg import read_seg_fractions
+from isocenter.io.dicom import Stack, find_series, read_seg, read_seg_fractions, read_seg_labels, seg_header, write_seg
 from isocenter.records import (
     FileFormatError,
     IsocenterError,
@@ -187,3 +186,36 @@ def test_segmentation_of_a_real_series(real_data: Any, dciodvfy_errors: Any, tmp
     write_seg(tmp_path / "s.dcm", Volume(labels, volume.grid, "label"), schema, series.files, **BY)
     np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=stack.grid())[0].array[0], labels)
     assert dciodvfy_errors(tmp_path / "s.dcm") == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "dcm_qa_ct/In/GE",  # gantry tilt and slice gaps from 1.1 to 7 mm
+        "dcm_qa_enh_multiframe/In/Philips",  # one multi-frame file, several times
+        "dcm_qa_enh_multiframe/In/Siemens/XA10",
+        "dcm_qa_nih/In/20180918Si/mr_0003",  # mosaics
+        "dcmqi_seg_paramap_sr/data/segmentations/23x38x3/multiframe",  # a classic series converted to one file
+    ],
+)
+def test_on_images_of_every_form(real_data: Any, dciodvfy_errors: Any, tmp_path: Path, folder: str) -> None:
+    """Every frame states the place that the header of its image states, and holds what was drawn there."""
+    name, _, rest = folder.partition("/")
+    stack = find_series(real_data(name) / rest)[0].stacks()[-1]
+    labels = np.random.default_rng(0).integers(0, 3, (len(stack), *stack.planes.shape)).astype(np.uint8)
+    labels[::3] = 0
+    regular = not stack.problems()
+    masks = Volume(labels, stack.grid()) if regular else labels
+    write_seg(tmp_path / "s.dcm", masks, LabelSchema.of({"a": 1, "b": 2}), stack, **BY)
+    ds = dcmread(tmp_path / "s.dcm")
+    places = np.array([f.PlanePositionSequence[0].ImagePositionPatient for f in ds.PerFrameFunctionalGroupsSequence])
+    numbers = [f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in ds.PerFrameFunctionalGroupsSequence]
+    expected = [(k, z) for k in (1, 2) for z in range(len(stack)) if (labels[z] == k).any()]
+    assert numbers == [k for k, _ in expected]
+    stated = np.array([stack.headers[z].numbers("ImagePositionPatient", 3) for _, z in expected])
+    assert np.abs(places - stated).max() < 1e-6
+    np.testing.assert_array_equal(ds.pixel_array, [labels[z] == k for k, z in expected])
+    assert dciodvfy_errors(tmp_path / "s.dcm") == []
+    if regular:
+        np.testing.assert_array_equal(read_seg_labels(tmp_path / "s.dcm", grid=stack.grid())[0].array[0], labels)

@@ -12,8 +12,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
-from isocenter.io.dicom import find_series, read_seg, read_seg_labels, seg_header, write_seg
-from isocenter.io.dicom.seg import read_seg_fractions
+from isocenter.io.dicom import find_series, read_seg, read_seg_fractions, read_seg_labels, seg_header, write_seg
 from isocenter.records import Code, ConfigError, FileFormatError, LabelError, LabelSchema, SeriesError, Structure
 from isocenter.volume import Grid, Volume
 

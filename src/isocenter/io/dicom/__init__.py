@@ -9,7 +9,7 @@ Example:
 import logging
 import warnings
 
-from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_labels, seg_header, write_seg
+from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_fractions, read_seg_labels, seg_header, write_seg
 from isocenter.io.dicom.series import Aside, Scan, Series, find_series, scan_folder
 from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
 
@@ -30,6 +30,7 @@ __all__ = [
     "Stack",
     "find_series",
     "read_seg",
+    "read_seg_fractions",
     "read_seg_labels",
     "scan_folder",
     "seg_header",

@@ -113,8 +113,8 @@ class MaskPlanes:
         if self.fractions:
             return self._levels(self.array[k, z])
         if self.encoded:
-            return (self._checked(self.array[0, z], self.structures) == k + 1).view(np.uint8)
-        return (self._checked(self.array[k, z], 1) == 1).view(np.uint8)
+            return _bits(self._checked(self.array[0, z], self.structures) == k + 1)
+        return _bits(self._checked(self.array[k, z], 1) == 1)
 
     def labels(self, z: int) -> NDArray[np.uint8]:
         """Plane ``z`` as numbers of segments."""
@@ -161,7 +161,12 @@ class MaskPlanes:
         lowest, highest = float(plane.min()), float(plane.max())
         if not -_SLACK <= lowest <= highest <= 1 + _SLACK:  # so that a NaN is refused too
             raise LabelError(f"probabilities go from {lowest:g} to {highest:g}; they must be from 0 to 1")
-        return np.rint(np.clip(np.multiply(plane, LEVELS, dtype=np.float64), 0, LEVELS)).astype(np.uint8)
+        levels: NDArray[np.float64] = np.clip(np.multiply(plane, LEVELS, dtype=np.float64), 0, LEVELS)
+        return np.rint(levels).astype(np.uint8)
+
+
+def _bits(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return mask.view(np.uint8)
 
 
 def _packed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
@@ -180,9 +185,11 @@ def _packed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
 def _compressed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
     """Planes as an encapsulated stream of RLE Lossless frames (PS3.5 A.4.2, G)."""
     from pydicom.encaps import encapsulate
-    from pydicom.pixels.encoders import RLELosslessEncoder
+    from pydicom.pixels.encoders.base import get_encoder
+    from pydicom.uid import RLELossless
 
-    form = {
+    encoder = get_encoder(RLELossless)
+    form: dict[str, Any] = {
         "samples_per_pixel": 1,
         "bits_allocated": 8,
         "bits_stored": 8,
@@ -193,5 +200,5 @@ def _compressed(planes: Iterator[NDArray[np.uint8]]) -> bytes:
     frames = []
     for plane in planes:
         rows, columns = plane.shape
-        frames.append(RLELosslessEncoder.encode(plane.tobytes(), rows=rows, columns=columns, **form))
+        frames.append(encoder.encode(plane.tobytes(), rows=rows, columns=columns, **form))
     return bytes(encapsulate(frames))

@@ -36,6 +36,13 @@ def stub_of(source: Source) -> tuple[Dataset, dict[str, Any]]:
     for keyword in _ALWAYS:
         if keyword not in image:
             setattr(image, keyword, "")
+    if not (image.get("DeidentificationMethod") or image.get("DeidentificationMethodCodeSequence")):
+        # one of them has to say how identity was removed, if it was, and neither may be there and empty
+        for keyword in ("DeidentificationMethod", "DeidentificationMethodCodeSequence"):
+            if keyword in image:
+                delattr(image, keyword)
+        if image.get("PatientIdentityRemoved") == "YES":
+            image.DeidentificationMethod = "Not stated by the source"
     for keyword in ("StudyID", "AccessionNumber"):
         setattr(image, keyword, str(image.get(keyword) or "")[:16])  # a longer SH is not legal in ours
     groups = shared_groups(source)

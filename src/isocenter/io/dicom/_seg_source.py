@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,9 +27,12 @@ __all__ = ["Source", "matched", "reindexed", "source_stacks"]
 
 _SAME_MM = 0.01
 _ALLOWED = [
-    GeometryPolicy(tilt=tilt, spacing=spacing, missing=missing)
-    for spacing, missing, tilt in product(("refuse", "resample"), ("refuse", "fill"), ("shear", "rectify"))
+    STRICT,
+    *(GeometryPolicy(spacing="resample"), GeometryPolicy(missing="fill"), GeometryPolicy(tilt="rectify")),
+    *(GeometryPolicy(spacing="resample", missing="fill"), GeometryPolicy(spacing="resample", tilt="rectify")),
+    *(GeometryPolicy(missing="fill", tilt="rectify"), GeometryPolicy(0.01, "rectify", "resample", "fill")),
 ]
+"""What a volume of the source may have been read with."""
 
 
 @dataclass(frozen=True)

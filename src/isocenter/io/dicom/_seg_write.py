@@ -146,6 +146,7 @@ def _fill(segmentation: Dataset, source: Source, encoded: Encoded, kind: Kind) -
     segmentation.Rows, segmentation.Columns = source.planes.shape
     segmentation.NumberOfFrames = len(encoded.frames)
     segmentation.SegmentsOverlap = encoded.overlap
+    segmentation.ContentCreatorName = ""  # of type 2; a program drew it, or the person is not ours to name
     segmentation.SharedFunctionalGroupsSequence = [shared_groups(source)]
     segmentation.PerFrameFunctionalGroupsSequence = frame_groups(source, encoded.frames)
     set_references(segmentation, source)
