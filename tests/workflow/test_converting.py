@@ -292,6 +292,30 @@ def test_labels_lie_on_their_image(tmp_path: Path) -> None:
         assert sorted(map(tuple, np.round(world, 3))) == sorted(map(tuple, np.round(expected, 3)))
 
 
+def test_labels_without_their_image_keep_a_grid_of_their_own(tmp_path: Path) -> None:
+    truth = write_series(tmp_path / "images", lambda _, ds: setattr(ds, "PixelSpacing", [1, 1]))
+    first = np.array(min((d.ImagePositionPatient for d in truth.datasets), key=lambda p: p[2]), float)
+    grid = Grid.regular((6, 5, 7), spacing_mm=(2.5, 1, 1), origin_mm=first)
+    masks = np.zeros((2, 6, 5, 7), np.uint8)
+    masks[0, 2:4, 1:4, 2:6], masks[1, 3, 2:5, 1:4] = 1, 1  # they overlap
+    schema = LabelSchema.of({"liver": 1, "lesion": 2}, exclusive=False)
+    (tmp_path / "in").mkdir()
+    seg = tmp_path / "in" / "seg.dcm"
+    write_seg(seg, Volume(masks, grid, "label"), schema, truth.files, algorithm_name="a", algorithm_version="1")
+    done = convert(tmp_path / "in", out=tmp_path / "out", labels=True)
+    (image,) = done.images
+    assert image.flags
+    told = json.loads((tmp_path / "out" / image.files[-1]).read_text())
+    assert sorted(told["files"].values()) == ["lesion", "liver"]
+    for file, name in told["files"].items():
+        labels = nib.load(tmp_path / "out" / file)
+        found = np.argwhere(np.asarray(labels.dataobj)) @ labels.affine[:3, :3].T + labels.affine[:3, 3]
+        expected = grid.to_world(np.argwhere(masks[["liver", "lesion"].index(name)])) @ RAS
+        assert sorted(map(tuple, np.round(found, 3))) == sorted(map(tuple, np.round(expected, 3)))
+    with pytest.raises(SeriesError, match="nothing could be converted"):
+        convert(tmp_path / "in", out=tmp_path / "none")
+
+
 def test_pet_in_standardised_uptake_values(tmp_path: Path) -> None:
     def edit(_: int, ds: Dataset) -> None:
         ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128"

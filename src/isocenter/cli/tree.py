@@ -16,6 +16,8 @@ SERIES = 60
 """Series that are printed; --json has them all."""
 LINES = 8
 """Lines of one series that are printed, and files that are set aside or damaged."""
+FEW = 3
+"""Stacks of one size that are named one by one."""
 
 
 def tree_lines(found: Inspection) -> Iterator[str]:
@@ -74,5 +76,7 @@ def _line(stacks: Sequence[StackSummary]) -> str:
     ]
     text = ", ".join(part for part in parts if part)
     if len(stacks) > 1:
-        return f"{len(stacks)} times {text}; {first.label} to {last.label}"
+        few = len(stacks) <= FEW
+        named = "; ".join(s.label for s in stacks) if few else f"{first.label} to {last.label}"
+        return f"{len(stacks)} times {text}: {named}"
     return f"{first.label}: {text}" if first.label else text

@@ -171,5 +171,6 @@ def series_name(series: Series, stack: str = "") -> str:
 def _is_no_image(stack: Stack, code: str) -> bool:
     """Reports, plans, captured screens and scout views, of which nobody expects a volume."""
     header = stack.headers[0]
-    captured = header.text("SOPClassUID").startswith(_CAPTURE)
+    uid = header.text("SOPClassUID")
+    captured = uid == _CAPTURE or uid.startswith(f"{_CAPTURE}.")
     return code in ("no-pixels", "localizer") or (code == "not-a-slice" and (captured or "Rows" not in header))

@@ -19,7 +19,6 @@ __all__ = ["Defect", "DicomTree", "SeriesSummary", "StackSummary", "dicom_tree",
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _ON_IMAGES = {"SEG", "RTSTRUCT"}
-_NOT_IMAGES = {"RTPLAN", "SR", "PR", "KO", "DOC", "REG", "AU", "PLAN", "RWV", "ANN"}
 
 
 def pseudonym(patient: str) -> str:
@@ -172,7 +171,7 @@ def _renamed(tree: DicomTree, old: str, new: str) -> DicomTree:
 
 
 def _series(series: Series, study: str) -> SeriesSummary:
-    drawn = series.modality in _ON_IMAGES | _NOT_IMAGES
+    image = series.modality not in _ON_IMAGES and any("Rows" in h for h in series.headers)
     return SeriesSummary(
         patient=pseudonym(series.patient),
         study=study,
@@ -180,8 +179,8 @@ def _series(series: Series, study: str) -> SeriesSummary:
         modality=series.modality,
         uid=series.uid,
         files=len(series.headers),
-        stacks=() if drawn else tuple(_stack(stack) for stack in series.stacks()),
-        aside={} if drawn else {a.file: a.reason for a in series.aside},
+        stacks=tuple(_stack(stack) for stack in series.stacks()) if image else (),
+        aside={a.file: a.reason for a in series.aside} if image else {},
     )
 
 

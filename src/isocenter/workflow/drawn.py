@@ -34,7 +34,7 @@ def write_labels(folder: Path, names: FileNames, series: Series, file: str, imag
     """Write a segmentation, or contours, on the grid of the image that they were drawn on.
 
     One label map and a JSON file that names its values; where structures overlap, one mask for each; of a fractional
-    segmentation, one map of fractions for each.
+    segmentation, one map of fractions for each. A segmentation whose images are not there has a grid of its own.
 
     Args:
         folder: Where to.
@@ -44,17 +44,18 @@ def write_labels(folder: Path, names: FileNames, series: Series, file: str, imag
         images: What was converted, by file name without suffix.
 
     Raises:
-        SeriesError: None of ``images`` is the one it was drawn on.
+        SeriesError: None of ``images`` is the one that contours were drawn on.
         GeometryError: It does not lie on their voxels.
     """
     kind, source = _header(file, series.modality)
-    name, image = _drawn_on(file, source, images)
-    maps, schema, unit = _maps(file, kind, image.grid)
-    stem, grid = names.of(series), image.grid.flip([ROWS])
+    name, grid = _drawn_on(file, source, images) if kind == "RTSTRUCT" or _converted(source, images) else ("", None)
+    maps, schema, unit, grid = _maps(file, kind, grid)
+    stem, grid = names.of(series), grid.flip([ROWS])
     suffixes = {"": ""} if "" in maps else _suffixes(list(maps))
     for key, array in maps.items():
         write_nifti(folder / f"{stem}{suffixes[key]}.nii.gz", Volume(np.flip(array, ROWS), grid, "label"))
-    told: dict[str, Any] = {"image": f"{name}.nii.gz"}
+    told: dict[str, Any] = {"image": f"{name}.nii.gz"} if name else {}
+    flags = () if name else ("its images are not there: it reaches from its first to its last slice only",)
     if "" in maps:
         told["labels"] = {"background": 0, **{s.name: s.values[0] for s in schema.structures}}
     else:
@@ -62,7 +63,7 @@ def write_labels(folder: Path, names: FileNames, series: Series, file: str, imag
     write_json(folder / f"{stem}.labels.json", told)
     files = tuple(f"{stem}{suffix}.nii.gz" for suffix in suffixes.values())
     number = series.headers[0].text("SeriesNumber")
-    return Written((*files, f"{stem}.labels.json"), number, series.modality, grid.shape, rounded(grid), unit)
+    return Written((*files, f"{stem}.labels.json"), number, series.modality, grid.shape, rounded(grid), unit, flags)
 
 
 def _header(file: str, modality: str) -> tuple[str, str]:
@@ -76,7 +77,11 @@ def _header(file: str, modality: str) -> tuple[str, str]:
     return "RTSTRUCT", rtstruct_header(file).series
 
 
-def _drawn_on(file: str, source: str, images: Mapping[str, Joined]) -> tuple[str, Joined]:
+def _converted(source: str, images: Mapping[str, Joined]) -> bool:
+    return any(image.series.uid == source for image in images.values())
+
+
+def _drawn_on(file: str, source: str, images: Mapping[str, Joined]) -> tuple[str, Grid]:
     """The image it was drawn on; where the series gave several, all lie on the same voxels or it cannot be told."""
     found = [(name, image) for name, image in images.items() if image.series.uid == source]
     if not found:
@@ -86,27 +91,29 @@ def _drawn_on(file: str, source: str, images: Mapping[str, Joined]) -> tuple[str
         raise GeometryError(
             f"{file}: the series it was drawn on has {len(found)} images on different grids; give one series"
         )
-    return found[0]
+    return found[0][0], first
 
 
-def _maps(file: str, kind: str, grid: Grid) -> tuple[dict[str, NDArray[Any]], LabelSchema, str]:
-    """Arrays by structure, or one label map under ``""``; their schema; and what a value means."""
-    from isocenter.io.dicom import read_seg, read_seg_labels
-    from isocenter.io.dicom._seg_read import read_seg_fractions
+_Maps = tuple["dict[str, NDArray[Any]]", "LabelSchema", str, "Grid"]
+
+
+def _maps(file: str, kind: str, grid: Grid | None) -> _Maps:
+    """Arrays by structure, or one label map under ``""``; their schema, what a value means, and where they lie."""
+    from isocenter.io.dicom import read_seg, read_seg_fractions, read_seg_labels
     from isocenter.io.dicom.rtstruct import read_rtstruct
 
     if kind == "FRACTIONAL":
         volume, schema, _ = read_seg_fractions(file, grid=grid)
-        return dict(zip(schema.names, volume.array, strict=True)), schema, "probability"
-    if kind == "RTSTRUCT":
+        return dict(zip(schema.names, volume.array, strict=True)), schema, "probability", volume.grid
+    if kind == "RTSTRUCT" and grid is not None:
         volume, schema, _ = read_rtstruct(file, grid=grid)
-        return _flattened(volume.array, schema), schema, "label"
+        return _flattened(volume.array, schema), schema, "label", volume.grid
     try:
         volume, schema, _ = read_seg_labels(file, grid=grid)
     except LabelError:
         volume, schema, _ = read_seg(file, grid=grid)
-        return _flattened(volume.array, schema), schema, "label"
-    return {"": volume.array[0]}, schema, "label"
+        return _flattened(volume.array, schema), schema, "label", volume.grid
+    return {"": volume.array[0]}, schema, "label", volume.grid
 
 
 def _flattened(masks: NDArray[Any], schema: LabelSchema) -> dict[str, NDArray[Any]]:

@@ -125,8 +125,8 @@ def _write_voxels(path: Path, image: Joined, policy: GeometryPolicy, unit: Unit 
 
 def _read(stack: Stack, grid: Grid, policy: GeometryPolicy, unit: Unit | None) -> NDArray[Any]:
     # asked for by slices, an image may be constant: that is for a network to refuse, not for a converter
-    volume = stack.volume(policy, slices=(0, grid.shape[0]), unit=unit)
-    return volume.array[0]
+    array: NDArray[Any] = stack.volume(policy, slices=(0, grid.shape[0]), unit=unit).array[0]
+    return array
 
 
 def _write_diffusion(folder: Path, name: str, image: Joined, flags: list[str]) -> list[str]:
