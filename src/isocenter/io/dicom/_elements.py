@@ -174,10 +174,14 @@ def _texts_of(charset: tuple[str, ...], *, split: bool) -> Decoder:
 
 def _foreign(raw: bytes, charset: tuple[str, ...]) -> str:
     """Text beyond ASCII; where the character set is unknown or wrong every byte still gives a character."""
-    from pydicom.charset import convert_encodings, decode_bytes
+    from pydicom.charset import convert_encodings, decode_bytes, python_encoding
     from pydicom.valuerep import TEXT_VR_DELIMS
 
+    if not charset or any(name not in python_encoding for name in charset):  # made up, or damaged
+        return raw.decode("latin-1")
+    if len(charset) == 1 and b"\x1b" not in raw:
+        return raw.decode(python_encoding[charset[0]], "replace")
     try:
         return str(decode_bytes(raw, convert_encodings(list(charset)), TEXT_VR_DELIMS))
-    except Exception:  # of a character set that the file made up
+    except Exception:  # whatever a codec finds wrong with it
         return raw.decode("latin-1")

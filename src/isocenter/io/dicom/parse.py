@@ -27,7 +27,7 @@ LIMITS = Limits()
 """What the head of a file may ask for unless the caller says otherwise."""
 
 _MAGIC = b"DICM"
-_RAW_STARTS = (b"\x08\x00", b"\x02\x00")  # group 0008 or 0002, little endian, of a data set without preamble
+_RAW_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08")  # group 0008 or 0002 of a data set without preamble
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95")  # the second one for pixels that are elsewhere
 _SYNTAX_OF = {  # of files without file meta information
@@ -92,22 +92,38 @@ def _parsed(source: Source) -> Parsed:
     plain = source.data[128:132] != _MAGIC
     if plain and source.data[:2] not in _RAW_STARTS:
         raise NotDicomError(source.name)
-    meta, at = _meta(source, 0 if plain else 132)
+    kept: dict[str, Any] = {}
+    try:
+        pixels = _walk(source, 0 if plain else 132, kept)
+    except FileFormatError:
+        if not plain or _looks_like_dicom(kept):
+            raise
+    if plain and not _looks_like_dicom(kept):
+        raise NotDicomError(source.name)
+    return Parsed(source.name, source.file_size, kept, pixels)
+
+
+def _looks_like_dicom(tags: Mapping[str, Any]) -> bool:
+    """Of a file without preamble, whose first two bytes may stand in any other."""
+    return {"Modality", "SOPInstanceUID"} <= tags.keys()
+
+
+def _walk(source: Source, at: int, kept: dict[str, Any]) -> Pixels | None:
+    """Place of the pixels; values go to ``kept``, also those before an error."""
+    meta, at = _meta(source, at)
     if meta.get("SOPClassUID") == _DICOMDIR:
         raise NotDicomError(source.name)
     if meta.get("TransferSyntaxUID") in _DEFLATED:
         source.inflate(at)
     encoding = _encoding(source, at, meta.get("TransferSyntaxUID"))
+    # identifiers that were blanked by careless anonymisers are in the file meta information too
+    kept |= {"TransferSyntaxUID": _SYNTAX_OF.get((encoding.implicit, encoding.big), ""), **meta}
     walk = Walk(source, at, encoding)
     try:
         walk.run()
-    except FileFormatError:
-        if plain and not {"Modality", "SOPInstanceUID"} <= walk.tags.keys():
-            raise NotDicomError(source.name) from None  # two bytes do not make it DICOM
-        raise
-    # identifiers that were blanked by careless anonymisers are in the file meta information too
-    tags = {"TransferSyntaxUID": _SYNTAX_OF.get((encoding.implicit, encoding.big), ""), **meta, **walk.tags}
-    return Parsed(source.name, source.file_size, tags, walk.pixels)
+    finally:
+        kept |= walk.tags
+    return walk.pixels
 
 
 def _meta(source: Source, at: int) -> tuple[dict[str, str], int]:
