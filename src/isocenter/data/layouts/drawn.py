@@ -63,12 +63,20 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class DrawnLabels:
-    """Reads files as one label map under ``schema``, on the grid of their image."""
-
-    files: tuple[Drawn, ...]
+class _Reader:
+    drawn: tuple[Drawn, ...]
     schema: LabelSchema
     target: Callable[[], Grid]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths, by whose content the cache knows it."""
+        return tuple(one.file for one in self.drawn)
+
+
+@dataclass(frozen=True)
+class DrawnLabels(_Reader):
+    """Reads files as one label map under ``schema``, on the grid of their image."""
 
     def __call__(self) -> Volume:
         """The label map.
@@ -78,7 +86,7 @@ class DrawnLabels:
         """
         grid = self.target()
         out = np.zeros((1, *grid.shape), np.uint8 if len(self.schema) < 256 else np.uint16)
-        for drawn in self.files:
+        for drawn in self.drawn:
             volume, own = drawn.labels(grid)
             table = np.zeros(1 + max(own.values, default=0), out.dtype)
             for structure in own.structures:
@@ -91,18 +99,14 @@ class DrawnLabels:
 
 
 @dataclass(frozen=True)
-class DrawnMasks:
+class DrawnMasks(_Reader):
     """Reads files as masks under ``schema``, on the grid of their image."""
-
-    files: tuple[Drawn, ...]
-    schema: LabelSchema
-    target: Callable[[], Grid]
 
     def __call__(self) -> Volume:
         """Masks ``(structure, slice, row, column)``."""
         grid = self.target()
         out = np.zeros((len(self.schema), *grid.shape), np.uint8)
-        for drawn in self.files:
+        for drawn in self.drawn:
             volume, own = drawn.masks(grid)
             for name, mask in zip(own.names, volume.array, strict=True):
                 out[self.schema.names.index(name)] |= mask
