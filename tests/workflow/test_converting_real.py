@@ -179,3 +179,17 @@ def test_tilt_and_varying_spacing_by_the_headers(real_data: Callable[[str], Path
         found = voxels[tuple(np.moveaxis(at, -1, 0))]
         soft = np.abs(stored - 30) < 20
         assert np.median(np.abs(found - stored)[soft]) < 12
+
+
+def test_contours_and_their_image(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    source = real_data("lung_ct_gtv_ibsi_phantom")
+    done = convert(source / "dicom", out=tmp_path / "out", labels=True)
+    assert [i.modality for i in done.images] == ["CT", "RTSTRUCT"]
+    found = []
+    for image, given in zip(done.images, ("image/phantom.nii.gz", "mask/mask.nii.gz"), strict=True):
+        own, expected = nib.load(tmp_path / "out" / image.files[0]), nib.load(source / "nifti" / given)
+        at = check_places(own, expected)
+        found.append((np.asarray(own.dataobj), np.asarray(expected.dataobj)[tuple(np.moveaxis(at, -1, 0))]))
+    np.testing.assert_array_equal(*found[0])
+    own, expected = (mask > 0 for mask in found[1])
+    assert 2 * (own & expected).sum() / (own.sum() + expected.sum()) >= 0.98

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isocenter.workflow.converting import Conversion, convert
     from isocenter.workflow.demonstrating import demo
     from isocenter.workflow.evaluating import evaluate
     from isocenter.workflow.fitting import fit
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from isocenter.workflow.studies import find_study
 
 _HOMES = {
+    "Conversion": "converting",
     "FORMATS": "predicting",
     "Inspection": "inspecting",
     "Result": "predicting",
     "TrainedModel": "model",
+    "convert": "converting",
     "demo": "demonstrating",
     "evaluate": "evaluating",
     "find_study": "studies",
@@ -34,9 +37,11 @@ _HOMES = {
 
 __all__ = [
     "FORMATS",
+    "Conversion",
     "Inspection",
     "Result",
     "TrainedModel",
+    "convert",
     "demo",
     "evaluate",
     "find_study",

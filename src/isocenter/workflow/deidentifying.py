@@ -71,7 +71,7 @@ def deidentify(
     plan = Plan(options, secret, Patients(secret, given))
     with opened(path) as root:
         files = list(_files(Path(root)))
-        headers, outcomes, ignored = _headers(files, plan, progress)
+        headers, outcomes, ignored = _headers(Path(root), files, plan, progress)
         with atomic_folder(out) as part:
             tell = (lambda done, total: progress("de-identifying", done, total)) if progress is not None else None
             work: Callable[[int], Outcome] = lambda n: deidentify_file(headers[n], outcomes[n], plan, part)  # noqa: E731
@@ -122,7 +122,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _headers(
-    files: Sequence[Path], plan: Plan, progress: Progress | None
+    root: Path, files: Sequence[Path], plan: Plan, progress: Progress | None
 ) -> tuple[dict[int, Header], dict[int, Outcome], int]:
     """Heads of the DICOM files by number, what is known of each, and how many are no DICOM."""
     tell = (lambda done, total: progress("reading headers", done, total)) if progress is not None else None
@@ -133,10 +133,12 @@ def _headers(
     for number, (file, header) in enumerate(zip(files, found, strict=True), start=1):
         if header is None:
             continue
+        # of an archive the folder is gone afterwards
+        source = file.relative_to(root).as_posix() if file != root else file.name
         if isinstance(header, str):
-            outcomes[number] = Outcome(number, str(file), held=header)
+            outcomes[number] = Outcome(number, source, held=header)
             continue
-        outcome = _known(number, header, plan)
+        outcome = _known(number, source, header, plan)
         if not outcome.held and outcome.instance in seen:
             outcome = replace(outcome, held="duplicate")
         seen.add(outcome.instance)
@@ -153,7 +155,7 @@ def _header(file: Path) -> Header | str | None:
         return "damaged"
 
 
-def _known(number: int, header: Header, plan: Plan) -> Outcome:
+def _known(number: int, source: str, header: Header, plan: Plan) -> Outcome:
     pseudonym = plan.patients.pseudonym(header.text("PatientID") or header.text("StudyInstanceUID"))
     study, series, instance = (plan.uid(header.text(f"{k}InstanceUID")) for k in ("Study", "Series", "SOP"))
     try:
@@ -161,7 +163,7 @@ def _known(number: int, header: Header, plan: Plan) -> Outcome:
     except SeriesError:
         order = 0.0
     held = "unlisted-patient" if pseudonym is None else "" if header.text("SOPInstanceUID") else "damaged"
-    return Outcome(number, header.file, pseudonym or "", study, series, instance, held=held, order=order)
+    return Outcome(number, source, pseudonym or "", study, series, instance, held=held, order=order)
 
 
 def _check_any(path: str | Path, done: Deidentification) -> None:

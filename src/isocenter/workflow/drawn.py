@@ -78,12 +78,12 @@ def _header(file: str, modality: str) -> tuple[str, str]:
 
 
 def _converted(source: str, images: Mapping[str, Joined]) -> bool:
-    return any(image.series.uid == source for image in images.values())
+    return bool(source) and any(image.series.uid == source for image in images.values())
 
 
 def _drawn_on(file: str, source: str, images: Mapping[str, Joined]) -> tuple[str, Grid]:
     """The image it was drawn on; where the series gave several, all lie on the same voxels or it cannot be told."""
-    found = [(name, image) for name, image in images.items() if image.series.uid == source]
+    found = [(name, image) for name, image in images.items() if source and image.series.uid == source]
     if not found:
         raise SeriesError(f"{file}: was drawn on a series that was not converted; convert it together with its images")
     first = found[0][1].grid

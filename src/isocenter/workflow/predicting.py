@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,8 @@ class Result:
             folder: New or empty, unless ``overwrite``.
             formats: Of ``"dicom-seg"`` (``segmentation.dcm``; studies read from DICOM), ``"nifti"``
                 (``segmentation.nii.gz``), ``"json"`` (``findings.json``), ``"html"`` (``report.html``), ``"rtstruct"``
-                (``structures.dcm``; studies read from DICOM). All that fit but the last, where empty.
+                (``structures.dcm``; studies read from DICOM), ``"dicom-labelmap"`` (``labelmap.dcm``, a label-map
+                segmentation; likewise, where structures do not overlap). All that fit but the last two, where empty.
             overwrite: Replace a folder that is not empty.
 
         Raises:
@@ -69,7 +70,8 @@ class Result:
         chosen = list(formats) or [f for f in FORMATS if f not in _ON_REQUEST and _fits(self, f)]
         unfit = [f for f in chosen if not _fits(self, f)]
         if unfit:
-            raise ConfigError(f"format {unfit[0]!r}: needs a segmentation of a study that was read from DICOM")
+            without = " without overlap" if unfit[0] == "dicom-labelmap" else ""
+            raise ConfigError(f"format {unfit[0]!r}: needs a segmentation{without} of a study that was read from DICOM")
         with atomic_folder(folder, overwrite=overwrite) as aside:
             for name in chosen:
                 FORMATS[name](self, aside)
@@ -155,9 +157,10 @@ def _reference(result: Result) -> ImageRef | None:
 def _fits(result: Result, name: str) -> bool:
     if name == "nifti":
         return _labels(result) is not None
-    if name in ("dicom-seg", "rtstruct"):
+    if name in ("dicom-seg", "dicom-labelmap", "rtstruct"):
         reference = _reference(result)
-        return reference is not None and bool(reference.uids)
+        exclusive = isinstance(_labels(result), LabelMap)
+        return reference is not None and bool(reference.uids) and (exclusive or name != "dicom-labelmap")
     return True
 
 
@@ -167,6 +170,12 @@ def _write_seg(result: Result, folder: Path) -> None:
     _write_dicom(result, folder / "segmentation.dcm", write_seg)
 
 
+def _write_labelmap(result: Result, folder: Path) -> None:
+    from isocenter.io.dicom import write_seg
+
+    _write_dicom(result, folder / "labelmap.dcm", partial(write_seg, kind="labelmap"))
+
+
 def _write_rtstruct(result: Result, folder: Path) -> None:
     from isocenter.io.dicom.rtstruct import write_rtstruct
 
@@ -174,6 +183,8 @@ def _write_rtstruct(result: Result, folder: Path) -> None:
 
 
 def _write_dicom(result: Result, path: Path, write: Callable[..., None]) -> None:
+    from isocenter.io.refs import stack_of
+
     labels, reference = _labels(result), _reference(result)
     provenance = result.prediction.provenance
     if labels is None or reference is None:
@@ -182,7 +193,7 @@ def _write_dicom(result: Result, path: Path, write: Callable[..., None]) -> None
         path,
         labels.read(),
         labels.schema,
-        reference.files,
+        stack_of(reference) or reference.files,
         algorithm_name=provenance.model if provenance else "isocenter",
         algorithm_version=provenance.version if provenance else "",
     )
@@ -225,8 +236,9 @@ FORMATS: dict[str, Writer] = {
     "json": _write_json,
     "html": _write_html,
     "rtstruct": _write_rtstruct,
+    "dicom-labelmap": _write_labelmap,
 }
 """By name: what writes a result into a folder."""
 
-_ON_REQUEST = {"rtstruct"}
+_ON_REQUEST = {"rtstruct", "dicom-labelmap"}
 """Those that say again what another one says."""
