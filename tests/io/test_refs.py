@@ -12,7 +12,7 @@ import pytest
 
 from isocenter.io.dicom import find_series
 from isocenter.io.nifti import write_nifti
-from isocenter.io.refs import nifti_ref, series_ref
+from isocenter.io.refs import nifti_ref, series_ref, stack_of
 from isocenter.records import ConfigError, FileFormatError, GeometryError
 from isocenter.volume import Grid, Volume
 
@@ -32,12 +32,14 @@ def test_nifti_ref(tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.array[0], IMAGE.array[0, 1:3, 2:5, 3:4])
     assert part.grid.is_close(GRID.crop((1, 2, 3), (3, 5, 4)))
     assert nifti_ref("t1", path, "MR").read().unit == "a.u."
+    assert stack_of(ref) is None
 
 
 def test_series_ref(make_series: Make) -> None:
     truth = make_series()
     (series,) = find_series(truth.folder)
     ref = series_ref("ct", series)
+    assert stack_of(ref) is series.stack()
     whole = ref.read()
     assert ref.modality == "CT"
     assert list(ref.files) == truth.files

@@ -20,7 +20,9 @@ def command(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="dicom-seg, nifti, json, html, rtstruct; repeatable; by default all that fit but the last."
+            "--format",
+            help="dicom-seg, nifti, json, html, rtstruct, dicom-labelmap; repeatable; by default all that fit but the"
+            " last two.",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isocenter.io.dicom.series import Series
     from isocenter.io.dicom.stack import Stack
 
-__all__ = ["nifti_ref", "series_ref"]
+__all__ = ["nifti_ref", "series_ref", "stack_of"]
 
 _LOG = logging.getLogger(__name__)
 _UNITS: dict[str, Unit] = {"CT": "HU"}
@@ -104,6 +104,11 @@ def series_ref(name: str, series: Series, stack: Stack | None = None) -> ImageRe
     instances = dict.fromkeys(h.text("SOPInstanceUID") for h in stack.headers)
     uids = {"study": series.study_uid, "series": series.uid, "instances": ",".join(instances)}
     return ImageRef(name, series.source, reader, reader.grid, modality=series.modality, uids=uids, files=stack.files)
+
+
+def stack_of(image: ImageRef) -> Stack | None:
+    """The slices of an image that `series_ref` made: which frames of its files it is; ``None`` for other images."""
+    return image.open.stack if isinstance(image.open, _StackReader) else None
 
 
 def _only_level_0(name: str, level: int) -> None:
