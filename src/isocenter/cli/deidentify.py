@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Copy DICOM files without what identifies their patients."""
     from isocenter.io.dicom.deidentify import DeidentifyOptions
-    from isocenter.workflow import deidentify
+    from isocenter.workflow.deidentifying import deidentify
 
     start_logging(quiet)
     options = DeidentifyOptions(

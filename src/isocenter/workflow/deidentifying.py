@@ -63,7 +63,7 @@ def deidentify(
         >>> from pydicom.data import get_testdata_file
         >>> done = deidentify(get_testdata_file("CT_small.dcm"), out=Path(tempfile.mkdtemp()) / "safe")
         >>> done.written, done.actions["U"], done.held
-        (1, 4, ())
+        (1, 5, ())
     """
     _check_places(path, out, key, mapping)
     given = read_patients(patients) if patients is not None else None
@@ -75,8 +75,11 @@ def deidentify(
         with atomic_folder(out) as part:
             tell = (lambda done, total: progress("de-identifying", done, total)) if progress is not None else None
             work: Callable[[int], Outcome] = lambda n: deidentify_file(headers[n], outcomes[n], plan, part)  # noqa: E731
-            for outcome in map_threads(work, [n for n in headers if not outcomes[n].held], progress=tell):
-                outcomes[outcome.number] = outcome
+            todo = [n for n in headers if not outcomes[n].held]
+            while todo:
+                for outcome in map_threads(work, todo, progress=tell):
+                    outcomes[outcome.number] = outcome
+                todo = _promoted(outcomes)
             done = summary(Path(out), [outcomes[n] for n in sorted(outcomes)], options, ignored)
             _check_any(path, done)
             placed = _numbered([o for o in outcomes.values() if not o.held])
@@ -164,6 +167,18 @@ def _known(number: int, source: str, header: Header, plan: Plan) -> Outcome:
         order = 0.0
     held = "unlisted-patient" if pseudonym is None else "" if header.text("SOPInstanceUID") else "damaged"
     return Outcome(number, source, pseudonym or "", study, series, instance, held=held, order=order)
+
+
+def _promoted(outcomes: dict[int, Outcome]) -> list[int]:
+    """Duplicates of files that turned out not to be usable: one of each takes its place."""
+    written = {o.instance for o in outcomes.values() if not o.held}
+    chosen: dict[str, int] = {}
+    for number, outcome in sorted(outcomes.items()):
+        if outcome.held == "duplicate" and outcome.instance not in written:
+            chosen.setdefault(outcome.instance, number)
+    for number in chosen.values():
+        outcomes[number] = replace(outcomes[number], held="")
+    return list(chosen.values())
 
 
 def _check_any(path: str | Path, done: Deidentification) -> None:

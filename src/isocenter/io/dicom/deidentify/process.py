@@ -53,7 +53,7 @@ class Outcome:
 
     Attributes:
         number: Place of the file among all, from 1, in the order of their paths.
-        source: Its path; for the owner of the originals only.
+        source: Its path within the input; for the owner of the originals only.
         patient: Pseudonym, ``""`` where there is none; study, series and instance as new UIDs.
         study: See ``patient``.
         series: See ``patient``.

@@ -48,7 +48,7 @@ class Deidentification:
         held: Files that were not written; their numbers follow the order of the paths.
         not_dicom: Number of files that are not DICOM, or a directory of a disc; they were not copied.
         warnings: What the person who is responsible should know.
-        sources: Path by number of each file, for the owner of the originals; not in `to_dict`.
+        sources: Path within the input by number of each file, for the owner of the originals; not in `to_dict`.
     """
 
     out: Path
