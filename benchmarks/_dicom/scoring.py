@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,14 +108,13 @@ def score(frames: Sequence[Frame], volumes: Sequence[Lattice | Sheets], *, codec
     for f, s in pairs:
         kinds.setdefault(volume_of[s], Counter())[frames[f].kind] += 1
     shares = [table[f, s] for f, s in pairs if kinds[volume_of[s]].most_common(1)[0][0] == frames[f].kind]
-    given = sum(_count(volume, [slot[0] for v, slot in slots if v == n]) for n, volume in enumerate(volumes))
+    axes: dict[int, dict[int, float]] = {}
+    for (v, (axis, _)), s in slots.items():
+        weights = axes.setdefault(v, defaultdict(float))  # the axis along which slices were found
+        weights[axis] += float(table[:, s].max())
+    given = sum(v.array.shape[max(axes[n], key=axes[n].__getitem__) if n in axes else 0] for n, v in enumerate(volumes))
     stated = sum(bool(share >= RIGHT) for share in shares)
     return Score(float(sum(shares)) / max(len(frames), 1), given - stated, given)
-
-
-def _count(volume: Lattice | Sheets, axes: list[int]) -> int:
-    """Slices of a volume, along the axis on which images fell."""
-    return int(volume.array.shape[Counter(axes).most_common(1)[0][0] if axes else 0])
 
 
 def _samples(frame: Frame, seed: int, codec_step: int) -> tuple[tuple[Indices, Indices], Floats, Floats, Floats]:

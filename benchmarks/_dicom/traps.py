@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
-from _dicom.phantom import ENHANCED_CT, MR, Layout, enhanced, slice_of, slices
+from _dicom.phantom import ENHANCED_CT, MR, Layout, enhanced, mosaic, slice_of, slices
 from _dicom.synthetic import COUNT, Files, pixels
 
 __all__ = ["TRAPS"]
@@ -199,6 +199,18 @@ def _same_uid(ds: Dataset, _: int) -> None:
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
 
 
+def _no_slope(ds: Dataset, k: int) -> None:
+    if k == 11:
+        ds.RescaleSlope = "0"
+
+
+def _no_step() -> Found:
+    ds = mosaic(Layout(), 2.5)
+    ds.SliceThickness = "2"
+    del ds.SpacingBetweenSlices
+    return {"mosaic.dcm": ds}
+
+
 def _lookup(ds: Dataset, _: int) -> None:
     """Stored values below 500 and above 1499 take the value of the first and the last entry (PS3.3 C.11.1.1)."""
     item = Dataset()
@@ -218,5 +230,5 @@ TRAPS: dict[str, Callable[[], Found]] = {
     "two-patients": _each(_other_patient), "turned": _each(_turned),
     "one-unplaced": _each(_without("ImagePositionPatient")),
     "one-unscaled": _each(_without("RescaleSlope")), "same-uid": _each(_same_uid), "lookup": _each(_lookup),
-    "last-damaged": _each(lambda _ds, _k: None),
+    "zero-slope": _each(_no_slope), "mosaic-no-step": _no_step, "last-damaged": _each(lambda _ds, _k: None),
 }  # fmt: skip

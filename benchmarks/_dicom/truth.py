@@ -137,7 +137,7 @@ def _single(ds: Dataset, stored: NDArray[Any], name: str) -> Frame:
         str(ds.get("SeriesInstanceUID", "")),
         str(stored.shape),
         str(np.round(turn, 2) + 0.0),
-        str(ds.get("PixelSpacing", "")),
+        str([round(float(v), 4) for v in ds.get("PixelSpacing") or ()]),
         "\\".join(ds.get("ImageType", [])[:3]),
         *(str(ds.get(k, "")) for k in _TELLING),
     )
@@ -148,8 +148,8 @@ def _single(ds: Dataset, stored: NDArray[Any], name: str) -> Frame:
         turn[3:],
         (float(ds.PixelSpacing[0]), float(ds.PixelSpacing[1])) if ds.get("PixelSpacing") else (1.0, 1.0),
         stored,
-        float(ds.get("RescaleSlope") or 1),
-        float(ds.get("RescaleIntercept") or 0),
+        float(ds.RescaleSlope) if "RescaleSlope" in ds else 1.0,
+        float(ds.RescaleIntercept) if "RescaleIntercept" in ds else 0.0,
         kind,
         (float(ds.get("AcquisitionNumber") or 0), float(ds.get("InstanceNumber") or 0)),
     )
@@ -194,7 +194,7 @@ def _functional(ds: Dataset, stored: NDArray[Any], name: str) -> Iterator[Frame]
 
 def _mosaic(ds: Dataset, stored: NDArray[Any], name: str) -> Iterator[Frame]:
     whole = _single(ds, stored, name)
-    if whole.position is None:
+    if whole.position is None or "SpacingBetweenSlices" not in ds:
         return
     csa = _csa(ds.private_block(0x0029, "SIEMENS CSA HEADER")[0x10].value)
     count, normal = int(float(csa["NumberOfImagesInMosaic"][0])), _vector(csa["SliceNormalVector"])
