@@ -128,6 +128,30 @@ def test_several_series_of_a_study_are_told_apart(tmp_path: Path, files: Any) ->
     assert label.image == "ct"
 
 
+def test_volumes_of_one_series_become_images(tmp_path: Path, files: Any) -> None:
+    uids = {f"{name}UID": generate_uid() for name in ("StudyInstance", "SeriesInstance", "FrameOfReference")}
+    files.series(tmp_path / "a" / "soft", ConvolutionKernel="B30f", **uids)
+    files.series(tmp_path / "a" / "sharp", ConvolutionKernel="B70f", **uids)
+    dataset = Dataset.read(tmp_path)
+    assert dataset.images == ("ct_kernel_b30f", "ct_kernel_b70f")
+    assert not dataset.problems
+    case = dataset["a"]
+    assert {image: Path(ref.files[0]).parent.name for image, ref in case.images.items()} == {
+        "ct_kernel_b30f": "soft",
+        "ct_kernel_b70f": "sharp",
+    }
+    check_case(case)
+
+
+def test_volumes_beside_a_broken_one_are_not_taken(tmp_path: Path, files: Any) -> None:
+    uids = {f"{name}UID": generate_uid() for name in ("StudyInstance", "SeriesInstance", "FrameOfReference")}
+    files.series(tmp_path / "a" / "soft", ConvolutionKernel="B30f", **uids)
+    files.series(tmp_path / "a" / "sharp", ConvolutionKernel="B70f", **uids)
+    (tmp_path / "a" / "sharp" / "slice3.dcm").unlink()
+    with pytest.raises(DatasetError, match=r"no case can be used: .*\(kernel B70f\).*1 slice\(s\) missing"):
+        Dataset.read(tmp_path)
+
+
 def test_case_names_come_from_folders(tmp_path: Path, files: Any) -> None:
     files.series(tmp_path / "anna" / "early" / "ct")
     files.series(tmp_path / "anna" / "late" / "ct")

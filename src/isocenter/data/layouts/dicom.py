@@ -6,6 +6,7 @@
 - An image is called ``ct``, ``mr``, ``pet`` after its modality. Where a study has several series of a modality, the one
   that a segmentation refers to keeps that name and the others add their description; where none or several
   are referred to, all do.
+- A series that holds several volumes gives an image for each, called after what tells them apart (``mr_echo_1``).
 - A DICOM SEG becomes a label map on the series it refers to, and so do the closed contours of an RTSTRUCT; several on
   one series are united. Structures go by their names over all cases; one that a case lacks is taken to be absent there,
   one that cannot be read there leaves it without labels. If structures overlap in any case, all cases have masks.
@@ -29,17 +30,18 @@ from isocenter.data.layouts.registry import register_layout
 from isocenter.data.layouts.segments import DRAWN, Segmented, annotate, segmentations
 from isocenter.data.modality import slug
 from isocenter.data.problems import CaseProblem
-from isocenter.errors import DatasetError, IsocenterError
+from isocenter.errors import DatasetError
 from isocenter.records import Case, ImageRef
 
 if TYPE_CHECKING:
-    from isocenter.io.dicom import Scan, Series
+    from isocenter.io.dicom import Scan, Series, Stack
 
 __all__ = ["DicomLayout"]
 
 _NAMES = {"CT": "ct", "MR": "mr", "PT": "pet"}
 _NOT_IMAGES = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "DOC", "REG", "AU", "PLAN", "RWV", "ANN"}
 _LOOK_AT = 200
+_MOST_VOLUMES = 16  # of one series; a longer time series is no set of images of a case
 
 
 @register_layout("dicom")
@@ -143,47 +145,54 @@ def _case(name: str, series: Sequence[Series], problems: list[CaseProblem]) -> t
 
     found: list[CaseProblem] = []
     images = _usable(name, series, found)
-    segmented = segmentations(name, [s for s in series if s.modality in DRAWN], images, found)
-    names = _image_names(images, {s.series for s in segmented})
-    refs: dict[str, ImageRef] = {image: series_ref(image, one) for image, one in sorted(names, key=lambda n: n[0])}
+    whole = [one for one, stack in images if not stack.keys]  # what is drawn on one of several volumes names none
+    segmented = segmentations(name, [s for s in series if s.modality in DRAWN], whole, found)
+    names = sorted(_image_names(images, {s.series for s in segmented}), key=lambda n: n[0])
+    refs: dict[str, ImageRef] = {image: series_ref(image, one, stack) for image, one, stack in names}
     if not refs and not found:
         found.append(CaseProblem(name, f"no image: its series are {', '.join(s.modality for s in series)}"))
     problems += [CaseProblem(p.case, p.text, p.kind, kept=bool(refs)) for p in found]
-    attributes = next((one.attributes for image, one in sorted(names, key=lambda n: n[0])), {})
+    attributes = next((one.attributes for _, one, _ in names), {})
     # blank in anonymised files: then nothing says that two studies are of one person
     patient = series[0].patient or name
     patient = "p" + hashlib.sha256(patient.encode()).hexdigest()[:12]
     return Case(name, patient, refs, attributes=attributes), segmented
 
 
-def _usable(name: str, series: Iterable[Series], problems: list[CaseProblem]) -> list[Series]:
-    """Series that make one regular volume; the others become problems."""
+def _usable(name: str, series: Iterable[Series], problems: list[CaseProblem]) -> list[tuple[Series, Stack]]:
+    """Regular volumes, also several of one series (echoes, b-values, phases); what is none becomes a problem."""
     usable = []
     for one in series:
         if one.modality in _NOT_IMAGES:
             continue
-        try:
-            defects = one.stack().problems()
-        except IsocenterError as error:  # several stacks: nobody may guess which is meant
-            problems.append(CaseProblem.of(name, error))
-            continue
-        if defects:
-            problems.append(CaseProblem.of(name, defects[0].error()))
+        stacks = one.stacks()
+        defect = next((found[0] for stack in stacks if (found := stack.problems())), None)
+        if defect is not None:  # its other stacks may lack what this one has too much
+            problems.append(CaseProblem.of(name, defect.error()))
+        elif len(stacks) > _MOST_VOLUMES:
+            text = (
+                f"series {one.uid}: holds {len(stacks)} volumes, up to {_MOST_VOLUMES} become images; convert it first"
+            )
+            problems.append(CaseProblem(name, text, "SeriesError"))
         else:
-            usable.append(one)
+            usable += [(one, stack) for stack in stacks]
     return usable
 
 
-def _image_names(images: Sequence[Series], referred: set[str]) -> list[tuple[str, Series]]:
-    groups: dict[str, list[Series]] = {}
-    for one in images:
-        groups.setdefault(_NAMES.get(one.modality, slug(one.modality)), []).append(one)
+def _image_names(images: Sequence[tuple[Series, Stack]], referred: set[str]) -> list[tuple[str, Series, Stack]]:
+    groups: dict[str, list[int]] = {}
+    for k, (one, _) in enumerate(images):
+        groups.setdefault(_NAMES.get(one.modality, slug(one.modality)), []).append(k)
     names: dict[str, str] = {}
     for base, group in groups.items():
-        chosen = [one.uid for one in group if one.uid in referred]
-        main = group[0].uid if len(group) == 1 else chosen[0] if len(chosen) == 1 else None
-        for one in group:
-            described = slug(one.description) if one.description else "series"
-            names[one.uid] = base if one.uid == main else f"{base}_{described}"
+        chosen = [k for k in group if images[k][0].uid in referred]
+        main = group[0] if len(group) == 1 else chosen[0] if len(chosen) == 1 else None
+        several = len({images[k][0].uid for k in group}) > 1
+        for k in group:
+            one, stack = images[k]
+            described = [slug(one.description) if one.description else "series"] if several or not stack.keys else []
+            names[str(k)] = (
+                base if k == main else "_".join([base, *described, *([slug(stack.label)] if stack.keys else [])])
+            )
     names = _numbered(names)
-    return [(names[one.uid], one) for one in images]
+    return [(names[str(k)], one, stack) for k, (one, stack) in enumerate(images)]

@@ -116,8 +116,8 @@ def _size(header: Header) -> Problem | None:
     if rows < 1 or columns < 1 or rows * columns > _MAX_PIXELS or need > header.size * (_MAX_RATIO if packed else 1):
         return Problem(
             "truncated",
-            f"{header.file}: Rows x Columns {rows} x {columns} ({frames} frame(s)) declare {need} bytes, the file has {header.size}"
-            f"{' (compressed)' if packed else ''}: truncated or damaged; send it again",
+            f"{header.file}: Rows x Columns {rows} x {columns} ({frames} frame(s)) declare {need} bytes, the file has"
+            f" {header.size}{' (compressed)' if packed else ''}: truncated or damaged; send it again",
         )
     return None
 

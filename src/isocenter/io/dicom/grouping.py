@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -218,7 +219,7 @@ def _same_places(parts: Sequence[Group]) -> bool:
         return False
     index = _place_index(depth)
     starts = np.cumsum([0, *(len(p.headers) for p in parts)])
-    counts = [np.bincount(index[a:b], minlength=index.max() + 1) for a, b in zip(starts, starts[1:], strict=False)]
+    counts = [np.bincount(index[a:b], minlength=index.max() + 1) for a, b in pairwise(starts)]
     return all(c.min() == c.max() == counts[0][0] for c in counts)
 
 
