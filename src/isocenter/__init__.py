@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from isocenter.volume import Grid as Grid
     from isocenter.volume import Volume as Volume
     from isocenter.workflow import Result as Result
+    from isocenter.workflow import convert as convert
+    from isocenter.workflow import deidentify as deidentify
     from isocenter.workflow import demo as demo
     from isocenter.workflow import evaluate as evaluate
     from isocenter.workflow import fit as fit
@@ -57,6 +59,8 @@ _EXPORTS = {
     "Result": "isocenter.workflow",
     "Structure": "isocenter.records",
     "Volume": "isocenter.volume",
+    "convert": "isocenter.workflow",
+    "deidentify": "isocenter.workflow",
     "demo": "isocenter.workflow",
     "evaluate": "isocenter.workflow",
     "fit": "isocenter.workflow",

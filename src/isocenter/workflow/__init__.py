@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isocenter.workflow.converting import Conversion, convert
+    from isocenter.workflow.deidentifying import deidentify
     from isocenter.workflow.demonstrating import demo
     from isocenter.workflow.evaluating import evaluate
     from isocenter.workflow.fitting import fit
@@ -24,6 +25,7 @@ _HOMES = {
     "Result": "predicting",
     "TrainedModel": "model",
     "convert": "converting",
+    "deidentify": "deidentifying",
     "demo": "demonstrating",
     "evaluate": "evaluating",
     "find_study": "studies",
@@ -42,6 +44,7 @@ __all__ = [
     "Result",
     "TrainedModel",
     "convert",
+    "deidentify",
     "demo",
     "evaluate",
     "find_study",
