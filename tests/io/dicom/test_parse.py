@@ -168,6 +168,14 @@ def test_long_values_are_passed_over_without_reading(tmp_path: Path) -> None:
     assert parse(path, replace(LIMITS, header_bytes=1 << 18)).tags["Rows"] == 512
 
 
+@pytest.mark.parametrize("rest", [b"", b"pad"])
+@pytest.mark.parametrize("deflated", [False, True])
+def test_a_file_may_end_with_a_long_value_that_is_passed_over(tmp_path: Path, rest: bytes, deflated: bool) -> None:
+    make = _deflated if deflated else _write
+    path = make(tmp_path / "a", START, ROWS, _element(0x30060039, b"UN", bytes(1 << 17)), rest)
+    assert parse(path).tags["Rows"] == 512
+
+
 def test_implicit_element_in_an_explicit_data_set(tmp_path: Path) -> None:
     odd = struct.pack("<HHI", 0x0028, 0x0010, 2) + b"\0\2"
     assert parse(_write(tmp_path / "a", START, odd)).tags["Rows"] == 512

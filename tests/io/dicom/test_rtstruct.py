@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -384,12 +385,18 @@ def test_bombs_are_refused(source: Any, tmp_path: Path, monkeypatch: pytest.Monk
     rois = {"a": [at(grid, 1, box(1, 1, 4, 4), Manufacturer="x" * 3_000_000)]}
     deflated = write(tmp_path / "d.dcm", truth, rois, syntax=DEFLATED)
     assert deflated.stat().st_size < 100_000
-    assert read_rtstruct(deflated, grid=grid)[0].array.sum() == 9
-    monkeypatch.setattr(_rtstruct_file, "_MAX_BYTES", 1_000_000)
-    with pytest.raises(FileFormatError, match="inflates to more than 1000000 bytes"):
+    with pytest.raises(FileFormatError, match="deflated bytes hold more than"):
         rtstruct_header(deflated)
+    path = write(tmp_path / "s.dcm", truth, rois)
+    assert read_rtstruct(path, grid=grid)[0].array.sum() == 9
+    start = path.read_bytes()
+    nest = struct.pack("<HHIHHI", 0x3006, 0x0040, 0xFFFFFFFF, 0xFFFE, 0xE000, 0xFFFFFFFF)
+    (tmp_path / "n.dcm").write_bytes(start + nest * 3000)
+    with pytest.raises(FileFormatError, match="sequences inside of each other"):
+        rtstruct_header(tmp_path / "n.dcm")
+    monkeypatch.setattr(_rtstruct_file, "_MAX_BYTES", 1_000_000)
     with pytest.raises(FileFormatError, match="a structure set has at most"):
-        rtstruct_header(write(tmp_path / "s.dcm", truth, rois))
+        rtstruct_header(path)
     monkeypatch.setattr(_rtstruct_draw, "_MAX_WORK", 10_000)
     zigzag = np.stack([np.arange(4000) % 2 * 11.0, np.linspace(0, 13, 4000)], axis=1)
     path = write(tmp_path / "z.dcm", truth, {"a": [at(grid, 1, zigzag)]})

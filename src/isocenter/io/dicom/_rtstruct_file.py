@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
 from isocenter.io.dicom._rtstruct_roi import Roi, RtstructHeader, code_of, colour_of, name_of, schema_of
+from isocenter.io.dicom.header import NotDicomError, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Contour", "StructureSet", "typed"]
 
 _CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _CONTOUR_DATA = 0x30060050
-_MAX_BYTES = 1 << 28  # of a file, and inflated
+_MAX_BYTES = 1 << 28
 # ContourGeometricType without underscores: whether inner contours are said to cut out
 _CLOSED = {"CLOSEDPLANAR": False, "CLOSEDPLANARXOR": True}
 
@@ -74,18 +73,22 @@ class StructureSet:
             SeriesError: It is no structure set.
         """
         from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
 
         try:
-            _check_size(Path(path))
-            dataset = dcmread(path)
+            head = read_header(path)  # walks the whole file under limits, which pydicom does not know
+        except NotDicomError:
+            raise FileFormatError(f"{path}: not a DICOM file; give a DICOM structure set") from None
+        if head.text("SOPClassUID") != _CLASS:
+            shown = head.text("Modality", "unknown")
+            raise SeriesError(f"{path}: Modality (0008,0060) is {shown}, not a structure set; choose another file")
+        if head.size > _MAX_BYTES:
+            raise FileFormatError(
+                f"{path}: {head.size} bytes, a structure set has at most {_MAX_BYTES}; export fewer structures at once"
+            )
+        try:
+            dataset = dcmread(path, force=True)
         except OSError as error:
             raise FileFormatError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        except InvalidDicomError as error:
-            raise FileFormatError(f"{path}: not a DICOM file; give a DICOM structure set") from error
-        if str(dataset.get("SOPClassUID", "")) != _CLASS:
-            shown = dataset.get("Modality", "unknown")
-            raise SeriesError(f"{path}: Modality (0008,0060) is {shown}, not a structure set; choose another file")
         return StructureSet(str(path), dataset)
 
     @cached_property
@@ -167,27 +170,6 @@ class StructureSet:
     def _series_of(self, instances: set[str]) -> tuple[str, ...]:
         named = tuple(uid for uid, images in self._series.items() if images & instances)
         return named or (tuple(self._series) if len(self._series) == 1 else ())
-
-
-def _check_size(path: Path) -> None:
-    """Refuse what would take far more memory than a structure set does."""
-    from pydicom.filereader import read_file_meta_info
-
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise FileFormatError(
-            f"{path}: {size} bytes, a structure set has at most {_MAX_BYTES}; export fewer structures at once"
-        )
-    meta = read_file_meta_info(path)
-    if str(meta.get("TransferSyntaxUID", "")) != _DEFLATED:
-        return
-    with path.open("rb") as file:
-        file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
-        inflate, inflated = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        for part in iter(lambda: inflate.unconsumed_tail or file.read(1 << 16), b""):
-            inflated += len(inflate.decompress(part, 1 << 20))
-            if inflated > _MAX_BYTES:
-                raise FileFormatError(f"{path}: inflates to more than {_MAX_BYTES} bytes, no structure set does")
 
 
 def _sequence(dataset: Dataset, keyword: str) -> Sequence[Dataset]:

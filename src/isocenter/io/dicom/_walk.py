@@ -140,9 +140,10 @@ class Walk(Cursor):
         """Whether ``item`` ends at ``at``; else the bytes there are brought."""
         source = self._source
         self.at = at
-        if min(item.end, source.size) - at >= 8:
+        left = min(item.end, source.size) - at
+        if left >= 8:
             source.move(at)
-        left = min(item.end, source.size, source.base + source.full) - at
+            left = min(item.end, source.size, source.base + source.full) - at
         if left >= 8:
             return False
         if left < 0:
