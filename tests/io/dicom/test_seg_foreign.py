@@ -89,10 +89,12 @@ def test_what_is_not_a_segmentation(make_series: Make, tmp_path: Path) -> None:
         seg_header(tmp_path / "none.dcm")
 
 
-def test_damage_anywhere_is_typed(make_series: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["binary", "labelmap", "fractional"])
+def test_damage_anywhere_is_typed(make_series: Make, tmp_path: Path, kind: Any) -> None:
     truth, grid = _source(make_series)
     labels = _labels(grid)
-    write_seg(tmp_path / "s.dcm", Volume(labels, grid, "label"), SCHEMA, truth.files, **BY)
+    array = np.stack([labels == k for k in (1, 2, 3, 4)]) * np.float32(0.7) if kind == "fractional" else labels
+    write_seg(tmp_path / "s.dcm", Volume(array, grid), SCHEMA, truth.files, kind=kind, **BY)
     data = (tmp_path / "s.dcm").read_bytes()
     rng = np.random.default_rng(0)
     for _ in range(120):
@@ -104,7 +106,7 @@ def test_damage_anywhere_is_typed(make_series: Make, tmp_path: Path) -> None:
                 bad[at] = rng.integers(0, 256)
         (tmp_path / "d.dcm").write_bytes(bad)
         try:
-            read_seg(tmp_path / "d.dcm", grid=grid)
+            read_seg(tmp_path / "d.dcm", grid=grid if rng.random() < 0.5 else None, threshold=0.5)
         except IsocenterError as error:
             assert "Canary" not in str(error)  # noqa: PT017
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Place", "Target", "own_grid"]
 
 _TOLERANCE_MM = 0.01
-_MAX_SLICES = 16384
+# slices between frames that are there: a file of two frames must not ask for gigabytes
+_MOST_SLICES, _MOST_A_PLANE = 2048, 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def own_grid(frames: Frames) -> Grid:
             f" {gaps.min() if gaps.size else 0:.3f} mm); give the grid of its source series"
         )
     count = 1 + int(index.max())
-    if count > _MAX_SLICES:
+    if count > _MOST_SLICES + _MOST_A_PLANE * (len(gaps) + 1):
         raise GeometryError(
             f"{frames.path}: frames lie {np.ptp(depth):.0f} mm apart, {step:g} mm a slice; give the grid of its source"
         )
