@@ -95,6 +95,7 @@ class Work:
     written: list[Written] = field(default_factory=list)
     lost: list[NotConverted] = field(default_factory=list)
     images: dict[str, Joined] = field(default_factory=dict)
+    _paths: dict[int, re.Pattern[str]] = field(default_factory=dict)
 
     @property
     def anonymous(self) -> bool:
@@ -143,11 +144,16 @@ class Work:
 
     def _leave(self, series: Series, label: str, code: str, reason: str, *, expected: bool = False) -> None:
         if self.anonymous:
-            for header in series.headers:
-                if header.file in reason:
-                    reason = reason.replace(header.file, "a file")
-            reason = _UID.sub("(UID)", reason)
+            reason = _UID.sub("(UID)", self._paths_of(series).sub("a file", reason))
         self.lost.append(NotConverted(series_name(series, label), code, reason, expected))
+
+    def _paths_of(self, series: Series) -> re.Pattern[str]:
+        """Fits the path of any file of a series; made once, since there may be as many reasons as files."""
+        key = id(series)
+        if key not in self._paths:
+            files = sorted({h.file for h in series.headers}, key=len, reverse=True)
+            self._paths[key] = re.compile("|".join(map(re.escape, files)))
+        return self._paths[key]
 
     def done(self, scan: Scan, opened_at: Path, path: Path) -> Conversion:
         """The result, once every series was taken."""

@@ -160,7 +160,9 @@ def _header(file: Path) -> Header | str | None:
 
 def _known(number: int, source: str, header: Header, plan: Plan) -> Outcome:
     pseudonym = plan.patients.pseudonym(header.text("PatientID") or header.text("StudyInstanceUID"))
-    study, series, instance = (plan.uid(header.text(f"{k}InstanceUID")) for k in ("Study", "Series", "SOP"))
+    # files whose UIDs were blanked are told apart by their folders
+    blank = f"{os.path.dirname(source)} {header.text('SeriesNumber')}"
+    study, series, instance = (plan.uid(header.text(f"{k}InstanceUID") or blank) for k in ("Study", "Series", "SOP"))
     try:
         order = header.number("InstanceNumber", 0.0)
     except SeriesError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from isocenter.errors import GeometryError, LabelError, SeriesError
 from isocenter.io.files import write_json
 from isocenter.io.nifti import write_nifti
 from isocenter.volume import Volume
-from isocenter.workflow.filenames import safe
 from isocenter.workflow.writing import ROWS, Written, rounded
 
 if TYPE_CHECKING:
@@ -51,19 +50,19 @@ def write_labels(folder: Path, names: FileNames, series: Series, file: str, imag
     name, grid = _drawn_on(file, source, images) if kind == "RTSTRUCT" or _converted(source, images) else ("", None)
     maps, schema, unit, grid = _maps(file, kind, grid)
     stem, grid = names.of(series), grid.flip([ROWS])
-    suffixes = {"": ""} if "" in maps else _suffixes(list(maps))
+    files = {key: names.of(series, key) if key else stem for key in maps}
     for key, array in maps.items():
-        write_nifti(folder / f"{stem}{suffixes[key]}.nii.gz", Volume(np.flip(array, ROWS), grid, "label"))
+        write_nifti(folder / f"{files[key]}.nii.gz", Volume(np.flip(array, ROWS), grid, "label"))
     told: dict[str, Any] = {"image": f"{name}.nii.gz"} if name else {}
     flags = () if name else ("its images are not there: it reaches from its first to its last slice only",)
     if "" in maps:
         told["labels"] = {"background": 0, **{s.name: s.values[0] for s in schema.structures}}
     else:
-        told["files"] = {f"{stem}{suffix}.nii.gz": key for key, suffix in suffixes.items()}
+        told["files"] = {f"{name}.nii.gz": key for key, name in files.items()}
     write_json(folder / f"{stem}.labels.json", told)
-    files = tuple(f"{stem}{suffix}.nii.gz" for suffix in suffixes.values())
     number = series.headers[0].text("SeriesNumber")
-    return Written((*files, f"{stem}.labels.json"), number, series.modality, grid.shape, rounded(grid), unit, flags)
+    written = (*(f"{name}.nii.gz" for name in files.values()), f"{stem}.labels.json")
+    return Written(written, number, series.modality, grid.shape, rounded(grid), unit, flags)
 
 
 def _header(file: str, modality: str) -> tuple[str, str]:
@@ -125,12 +124,3 @@ def _flattened(masks: NDArray[Any], schema: LabelSchema) -> dict[str, NDArray[An
             return dict(zip(schema.names, masks, strict=True))
         labels[inside] = structure.values[0]
     return {"": labels}
-
-
-def _suffixes(structures: Sequence[str]) -> dict[str, str]:
-    """File name endings, each once."""
-    out: dict[str, str] = {}
-    for number, name in enumerate(structures, 1):
-        wanted = f"_{safe(name) or 'structure'}"
-        out[name] = wanted if wanted not in out.values() else f"{wanted}_{number}"
-    return out

@@ -51,7 +51,7 @@ class FileNames:
         self._anonymous = anonymous
         self._patients: dict[str, str] = {}
         self._studies: dict[tuple[str, str], str] = {}
-        self._given: set[str] = set()
+        self._given = {"convert"}  # convert.json tells of all of them
         for one in series:
             self._note(one)
         self._template = _checked(template, anonymous) if template else self._default()

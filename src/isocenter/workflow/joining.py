@@ -196,9 +196,10 @@ def _turn(stack: Stack) -> tuple[int, int]:
 
 def acquired_s(header: Header) -> float | None:
     """When an image was acquired, in seconds; only differences mean something."""
-    stamp = header.text("AcquisitionDateTime") or header.text("AcquisitionDate") + header.text("AcquisitionTime")
+    clock = header.text("AcquisitionTime")
+    stamp = header.text("AcquisitionDateTime") or (header.text("AcquisitionDate") + clock if clock else "")
     stamp = stamp.partition("+")[0].partition("-")[0].replace(":", "")
-    day, clock = (stamp[:8], stamp[8:]) if len(stamp.partition(".")[0]) > 8 else ("19000101", stamp)
+    day, clock = (stamp[:8], stamp[8:]) if len(stamp.partition(".")[0]) > 8 else (_EPOCH.strftime("%Y%m%d"), stamp)
     whole, _, fraction = clock.partition(".")
     try:
         moment = datetime.strptime(day + whole.ljust(6, "0")[:6], "%Y%m%d%H%M%S") if whole else None

@@ -207,12 +207,14 @@ def _shown(value: Any) -> Any:
 def _slice_timing(image: Joined) -> list[float] | None:
     """When each slice of the first volume was taken, in seconds after its first, in the order of the file."""
     headers = image.stacks[0].headers
-    if headers[0].text("MRAcquisitionType") != "2D" or len(headers) != image.grid.shape[0]:
+    step = image.step_s
+    if headers[0].text("MRAcquisitionType") != "2D" or len(headers) != image.grid.shape[0] or step is None:
         return None
     for moment in (_mosaic_s, acquired_s):
         moments = [moment(h) for h in headers]
         known = [m for m in moments if m is not None]
-        if len(known) == len(headers) and max(known) > min(known):
+        # slices of one volume are taken within one step; else the times are those of something else
+        if len(known) == len(headers) and 0 < max(known) - min(known) < step:
             return [_plain(round(m - min(known), 6)) for m in known]
     return None
 
