@@ -220,7 +220,9 @@ class Cleaner:
         elif vr in TEXTS and any(values):
             from pydicom.datadict import keyword_for_tag
 
-            self.tally.left[keyword_for_tag(tag)] += 1
+            keyword = keyword_for_tag(tag)
+            if keyword not in unlisted.CODES:
+                self.tally.left[keyword] += 1
 
     def _remove(self, dataset: Dataset, tag: int) -> None:
         del dataset[tag]
