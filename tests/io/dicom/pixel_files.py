@@ -115,6 +115,8 @@ def pixel_file(
     """
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
+    written = _WRITTEN_AS.get(syntax, syntax)
+    ds.file_meta.TransferSyntaxUID = UID(written)
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.Modality = generate_uid(), generate_uid(), "CT"
@@ -127,8 +129,6 @@ def pixel_file(
     ds.BitsAllocated = bits
     _write_pixels(ds, frames, syntax, fragments, table, encode)
     edit(ds)
-    written = _WRITTEN_AS.get(syntax, syntax)
-    ds.file_meta.TransferSyntaxUID = UID(written)
     ds.save_as(path, enforce_file_format=True)
     if written != syntax:
         pad = len(written) + len(written) % 2
