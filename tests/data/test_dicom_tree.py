@@ -299,15 +299,29 @@ def test_a_structure_that_others_have_and_that_cannot_be_read_is_not_taken_for_a
 
 def test_contours_of_images_that_are_gone(tree: Path) -> None:
     source = sorted((tree / "p3").glob("slice*"))
-    _contours(tree / "p3" / "a.dcm", source, {"top": (slice(4, 6), *LIVER[1:]), "low": (slice(0, 2), *LIVER[1:])})
+    _contours(tree / "p3" / "a.dcm", source, {"top": (slice(5, 6), *LIVER[1:]), "high": (slice(3, 6), *SPLEEN[1:])})
     source[5].unlink()
     dataset = Dataset.read(tree)
     assert dataset.schema is not None
-    assert dataset.schema.names == ("liver", "spleen", "low")
-    assert "1 of the images that 'top' was drawn on are not in the series" in dataset.problems[0].text
+    assert dataset.schema.names == ("liver", "spleen", "high")
+    label = dataset["p3"].find(LabelMap)
+    assert label is not None
+    assert label.read().array.sum() == 2 * 4 * 5 * 3  # what is left of it
+    assert "'top' lies wholly outside the images" in dataset.problems[0].text
     for path in source[:5]:
         path.unlink()
     assert "the series that 'top' was drawn on is not among" in Dataset.read(tree).problems[0].text
+
+
+@pytest.mark.real
+def test_real_contours(real_data: Any) -> None:
+    """The images were cropped and written anew under other UIDs."""
+    dataset = Dataset.read(real_data("sarcoma_pet_ct_mr/dicom"))
+    assert dataset.problems == ()
+    assert dataset.schema is not None
+    assert dataset.schema.names == ("GTV_Mass_CT", "GTV_Mass_MR_T1", "GTV_Mass_PET")
+    voxels = {a.image: int((a.read().array > 0).sum()) for a in dataset["STS_008"].annotations}
+    assert voxels == {"ct": 8862, "mr": 8862, "pet": 388}
 
 
 def test_simulated_studies(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from isocenter.data.layouts.drawn import Drawn, contour_policy
 from isocenter.data.problems import CaseProblem
-from isocenter.errors import IsocenterError, LabelError
+from isocenter.errors import LabelError
 
 if TYPE_CHECKING:
     from isocenter.io.dicom import Series
@@ -38,7 +38,7 @@ def contoured(
     Raises:
         IsocenterError: The file cannot be read at all.
     """
-    from isocenter.io.dicom.rtstruct import rtstruct_header
+    from isocenter.io.dicom.rtstruct import contour_problems, rtstruct_header
 
     head = rtstruct_header(file)
     _tell_skipped(case, head, problems)
@@ -54,7 +54,9 @@ def contoured(
             continue
         chosen.setdefault(series, []).append(roi.name)
     for series, names in chosen.items():
-        found = _problems(head, names, images[series])
+        # images may have been written anew under other UIDs since; what counts is that contours lie on their planes
+        grid = images[series].stack().grid()
+        found = contour_problems(file, grid=grid, structures=names, policy=contour_policy())
         problems += [CaseProblem.of(case, error) for error in found.values()]
         refused[series] = [*found]
     left = {series: [n for n in names if n not in refused[series]] for series, names in chosen.items()}
@@ -83,18 +85,3 @@ def _series_of(
     if roi.name in taken.get(roi.series[0], ()):
         raise LabelError(f"{head.file}: '{roi.name}' is outlined twice on one series; keep one of the files")
     return roi.series[0]
-
-
-def _problems(head: RtstructHeader, names: Collection[str], image: Series) -> dict[str, IsocenterError]:
-    from isocenter.io.dicom.rtstruct import contour_problems
-
-    there = set(image.instance_uids)
-    found: dict[str, IsocenterError] = {}
-    for roi in head.rois:
-        missing = set(roi.instances) - there
-        if roi.name in names and missing:
-            text = f"{len(missing)} of the images that '{roi.name}' was drawn on are not in the series"
-            found[roi.name] = LabelError(f"{head.file}: {text}")
-    readable = [name for name in names if name not in found]
-    grid, policy = image.stack().grid(), contour_policy()
-    return found | contour_problems(head.file, grid=grid, structures=readable, policy=policy)

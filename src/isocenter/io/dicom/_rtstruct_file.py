@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
+from isocenter.errors import FileFormatError, LabelError, SeriesError
 from isocenter.io.dicom._rtstruct_roi import Roi, RtstructHeader, code_of, colour_of, name_of, schema_of
+from isocenter.io.dicom._seg_header import typed as typed_of
 from isocenter.io.dicom.header import NotDicomError, read_header
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ __all__ = ["Contour", "StructureSet", "typed"]
 _CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _CONTOUR_DATA = 0x30060050
 _MAX_BYTES = 1 << 28
+typed = partial(typed_of, kind="structure set")
+"""Elements are converted when they are first looked at, so damage may show anywhere."""
 # ContourGeometricType without underscores: whether inner contours are said to cut out
 _CLOSED = {"CLOSEDPLANAR": False, "CLOSEDPLANARXOR": True}
 
@@ -44,17 +46,6 @@ class Contour:
     number: int
     cuts: bool
     points_mm: NDArray[np.float64]
-
-
-@contextmanager
-def typed(path: str | Path) -> Iterator[None]:
-    """Elements are converted when they are first looked at, so damage may show anywhere."""
-    try:
-        yield
-    except IsocenterError:
-        raise
-    except Exception as error:  # what pydicom raises of damaged elements is of no one kind
-        raise FileFormatError(f"{path}: damaged structure set ({type(error).__name__}); export it again") from error
 
 
 @dataclass(frozen=True)

@@ -60,14 +60,14 @@ def seg_header(path: str | Path) -> SegHeader:
 
 
 @contextmanager
-def typed(path: str | Path) -> Iterator[None]:
+def typed(path: str | Path, kind: str = "segmentation") -> Iterator[None]:
     """What elements of a damaged file do to the code that uses them is of no one kind."""
     try:
         yield
     except IsocenterError:
         raise
     except Exception as error:
-        raise FileFormatError(f"{path}: damaged segmentation ({type(error).__name__}); export it again") from error
+        raise FileFormatError(f"{path}: damaged {kind} ({type(error).__name__}); export it again") from error
 
 
 def opened(path: str | Path) -> tuple[SegHeader, Header]:
