@@ -115,6 +115,8 @@ def _jpeg_ls(data: bytes, layout: Layout) -> NDArray[Any]:
     from imagecodecs import jpegls_decode
 
     stated = _fitting(_jpeg_head(data), layout)
+    if not data.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):  # CharLS looks for the end for four seconds, whatever the size
+        raise _early(layout)
     return _cells(jpegls_decode(data), stated, layout)
 
 
