@@ -151,6 +151,24 @@ def test_echoes_are_files_of_their_own(tmp_path: Path) -> None:
         assert (told["EchoNumber"], told["EchoTime"]) == (number + 1, [0.00492, 0.00738][number])
 
 
+def test_planes_are_files_of_their_own(tmp_path: Path) -> None:
+    turns = [((1, 0, 0), (0, 1, 0)), ((1, 0, 0), (0, 0, -1)), ((0, 1, 0), (0, 0, -1))]
+    uid = generate_uid()
+    truths = []
+    for k, (across, down) in enumerate(turns):
+
+        def edit(z: int, ds: Dataset) -> None:
+            mr(z, ds)
+            ds.StudyInstanceUID = ds.SeriesInstanceUID = ds.FrameOfReferenceUID = uid
+
+        truths.append(write_series(tmp_path / "in" / str(k), edit, count=6 - k, across=across, down=down))
+    done = convert(tmp_path / "in", out=tmp_path / "out")
+    names = [f"3_ax_t2_fast_{plane}.nii.gz" for plane in ("axial", "coronal", "sagittal")]
+    assert [i.files[0] for i in done.images] == names
+    for number, truth in enumerate(truths):
+        check(load(tmp_path / "out", done, number)[0], truth.datasets)
+
+
 @pytest.mark.parametrize("step", [2.5, -2.5])
 @pytest.mark.parametrize(("across", "down"), [((1, 0, 0), (0, 1, 0)), OBLIQUE, ((0, 1, 0), (0, 0, -1))])
 def test_diffusion_is_told_in_the_axes_of_the_file(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from isocenter.errors import IsocenterError
 from isocenter.workflow.drawn import DRAWN, write_labels
-from isocenter.workflow.joining import Joined, join, told_keys
+from isocenter.workflow.joining import Joined, join
 from isocenter.workflow.writing import Written, write_image
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ class Work:
             except IsocenterError as error:
                 lost.append(stack)
                 code = next((p.code for p in stack.problems(self.policy)), type(error).__name__)
-                label = ", ".join(f"{k} {v}" for k, v in told_keys(stack, anonymous=self.anonymous).items())
-                self._leave(series, label, code, str(error), expected=_is_no_image(stack, code))
+                self._leave(series, stack.label, code, str(error), expected=_is_no_image(stack, code))
         for image in join(series, sound, lost):
             try:
                 self._image(image)

@@ -189,7 +189,7 @@ def _stack(stack: Stack) -> StackSummary:
 
     problems = tuple(Defect(p.code, p.text) for p in stack.problems())
     header = stack.headers[0]
-    label, keys = _told(stack)
+    label, keys = stack.label, dict(stack.keys)
     rows, columns = (_whole(header.tags.get(k)) for k in ("Rows", "Columns"))
     bare = StackSummary(label, keys, len(stack), rows, columns, _spacing(stack), problems=problems)
     if problems:
@@ -198,14 +198,6 @@ def _stack(stack: Stack) -> StackSummary:
     return StackSummary(
         label, keys, *grid.shape, _rounded(grid.spacing_mm), grid.orientation, value_unit(header), (), stack.flags()
     )
-
-
-def _told(stack: Stack) -> tuple[str, dict[str, str]]:
-    """Without paths, which stand for files that are a volume each."""
-    from isocenter.workflow.joining import told_keys
-
-    keys = told_keys(stack)
-    return ", ".join(f"{name} {value}" for name, value in keys.items()), keys
 
 
 def _whole(value: object) -> int:

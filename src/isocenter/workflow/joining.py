@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from isocenter.io.dicom.header import Header
     from isocenter.volume import Grid, Unit
 
-__all__ = ["Joined", "acquired_s", "join", "told_keys"]
+__all__ = ["Joined", "acquired_s", "join"]
 
 _CLOCK = ("time", "acquisition", "frame time", "acquisition time", "content time", "file")
 _BEAT = ("phase", "trigger time")
 _DIFFUSION = ("b-value", "direction")
-_HOURS = ("acquisition time", "content time")
-_UIDS = ("frame of reference",)
+_PLANES = {"S": "axial", "I": "axial", "L": "sagittal", "R": "sagittal", "P": "coronal", "A": "coronal"}
 _REGULAR = 0.02  # of the step: how unequal steps may be that are still called one
 _EPOCH = datetime(1900, 1, 1)
 
@@ -68,7 +67,7 @@ class Joined:
     @property
     def keys(self) -> Mapping[str, str]:
         """What tells it from the other images of its series."""
-        return {k: v for k, v in _own(self.stacks[0]).items() if k not in _UIDS}
+        return _own(self.stacks[0])
 
     @property
     def step_s(self) -> float | None:
@@ -107,12 +106,6 @@ class Joined:
 _TOGETHER = (*_CLOCK, *_BEAT, *_DIFFUSION)
 
 
-def told_keys(stack: Stack, *, anonymous: bool = False) -> dict[str, str]:
-    """What tells a stack from the others of its series, without paths; if asked for, without times of day and UIDs."""
-    hidden = ("file", *_UIDS, *(_HOURS if anonymous else ()))
-    return {k: v for k, v in stack.keys.items() if k not in hidden}
-
-
 def _own(stack: Stack) -> dict[str, str]:
     return {k: v for k, v in stack.keys.items() if k not in _TOGETHER}
 
@@ -134,7 +127,7 @@ def join(series: Series, sound: Sequence[tuple[Stack, Grid]], lost: Sequence[Sta
                 break
         else:
             groups.append([(stack, grid)])
-    labels = _labels([_own(group[0][0]) for group in groups])
+    labels = _labels([_own(stack) for (stack, _), *_ in groups], [_PLANES[g.orientation[0]] for (_, g), *_ in groups])
     return [_joined(series, group, label, lost) for group, label in zip(groups, labels, strict=True)]
 
 
@@ -147,7 +140,7 @@ def _joined(series: Series, group: Sequence[tuple[Stack, Grid]], label: str, los
     return Joined(series, tuple(stacks), grid, label, missing)
 
 
-def _labels(images: Sequence[Mapping[str, str]]) -> list[str]:
+def _labels(images: Sequence[Mapping[str, str]], planes: Sequence[str]) -> list[str]:
     """As few of the keys as tell the images apart, in words for a file name."""
     said: list[tuple[str, ...]] = [() for _ in images]
     words: list[list[str]] = [[] for _ in images]
@@ -156,7 +149,8 @@ def _labels(images: Sequence[Mapping[str, str]]) -> list[str]:
         more = [(*s, v) for s, v in zip(said, values, strict=True)]
         if len(set(more)) > len(set(said)):
             said = more
-            for word, found in zip(_words(name, values), words, strict=True):
+            shown = planes if name == "orientation" else _words(name, values)
+            for word, found in zip(shown, words, strict=True):
                 found.append(word)
     return [" ".join(found).strip() for found in words]
 
@@ -167,27 +161,14 @@ def _words(name: str, values: Sequence[str]) -> list[str]:
         return [f"e{order.index(v) + 1}" for v in values]
     if name == "echo":
         return [f"e{v}" for v in values]
-    if name in _UIDS:
-        order = list(dict.fromkeys(values))
-        return [f"frame {order.index(v) + 1}" for v in values]
     if name == "kind":
         parts = [v.split(" x ") for v in values]
         return ["_".join(p for p in own if not all(p in other for other in parts)) for own in parts]
-    if name == "orientation":
-        return [_plane(v) for v in values]
     return [f"{name} {v}" if v else "" for v in values]
 
 
 def _is_number(text: str) -> bool:
     return text.replace(".", "", 1).isdigit()
-
-
-def _plane(turn: str) -> str:
-    cosines = np.array([float(v) for v in turn.split()]) if turn else np.zeros(0)
-    if cosines.shape != (6,):
-        return ""
-    normal = np.cross(cosines[:3], cosines[3:])
-    return ("sagittal", "coronal", "axial")[int(np.abs(normal).argmax())]
 
 
 def _turn(stack: Stack) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from isocenter import __version__
 from isocenter.io.dicom.suv import suv_scale
 from isocenter.io.files import atomic_path, write_json
 from isocenter.io.nifti import write_nifti_frames
-from isocenter.workflow.joining import told_keys
 from isocenter.workflow.sidecar import sidecar
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def write_image(
     fields = sidecar(image, anonymous=anonymous)
     own: dict[str, Any] = {"flags": flags, "unit": unit, "keys": image.keys, "files": len(image.files)}
     if len(image.stacks) > 1:
-        own["volumes"] = [told_keys(stack, anonymous=anonymous) for stack in image.stacks]
+        own["volumes"] = [dict(stack.keys) for stack in image.stacks]
     made = {"ConversionSoftware": "Isocenter", "ConversionSoftwareVersion": __version__, "Isocenter": own}
     write_json(folder / f"{name}.json", fields | made)
     shape = image.grid.shape if len(image.stacks) == 1 else (*image.grid.shape, len(image.stacks))
