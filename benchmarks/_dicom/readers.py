@@ -219,7 +219,8 @@ def _dcm2niix(path: str, given: Given) -> None:
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copy:
         if os.path.isfile(path):
             shutil.copy(path, copy)
-        command = [_dcm2niix_program(), "-z", "n", "-b", "n", "-f", "%s_%p_%d", "-o", folder]
+        # -p n: of Philips' two scales the one of the standard's elements, which is the truth here
+        command = [_dcm2niix_program(), "-z", "n", "-b", "n", "-p", "n", "-f", "%s_%p_%d", "-o", folder]
         done = subprocess.run(
             [*command, copy if os.path.isfile(path) else path], capture_output=True, text=True, check=False
         )

@@ -115,7 +115,7 @@ def _jpeg_ls(data: bytes, layout: Layout) -> NDArray[Any]:
     from imagecodecs import jpegls_decode
 
     stated = _fitting(_jpeg_head(data), layout)
-    if not data.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):  # CharLS looks for the end for four seconds, whatever the size
+    if not data.rstrip(b"\0\xff").endswith(_END_OF_IMAGE):  # without it CharLS takes four seconds, whatever the size
         raise _early(layout)
     return _cells(jpegls_decode(data), stated, layout)
 
