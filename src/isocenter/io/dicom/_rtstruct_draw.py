@@ -163,9 +163,13 @@ class Drawing:
         chosen = list(seen.values())
         if len(chosen) < len(contours):
             _LOG.info("%s: %d contours are given twice and drawn once", where, len(contours) - len(chosen))
-        patches = [self._filled(contour.points, where) for contour in chosen]
-        if sum(patch.mask.size for patch in patches) > _MAX_SLICE:
-            raise FileFormatError(f"{where} has {len(patches)} contours that cover each other; export it again")
+        patches: list[Patch] = []
+        room = _MAX_SLICE
+        for contour in chosen:
+            patches.append(self._filled(contour.points, where))
+            room -= patches[-1].mask.size
+            if room < 0:
+                raise FileFormatError(f"{where}: {len(chosen)} contours cover each other; export it again")
         out = united(patches)
         if self.policy.crossing == "cut" or out.count == sum(patch.count for patch in patches):
             return out
