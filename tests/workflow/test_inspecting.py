@@ -65,7 +65,7 @@ def test_a_dataset_from_voxels(folder: Path) -> None:
     assert values is not None
     assert values[0] < -200 < 200 < values[1]
     assert steps[-1] == ("reading voxels", 3, 3)
-    assert steps[3] == ("reading headers", 4, 4)
+    assert steps[3] == ("checking cases", 4, 4)
 
 
 def test_what_only_voxels_show(folder: Path) -> None:

@@ -13,6 +13,7 @@ from isocenter.io.files import atomic_folder, check_folder_target, write_json
 from isocenter.workflow.conversion import Conversion, ConvertOptions, NotConverted, Work, series_name
 from isocenter.workflow.drawn import DRAWN
 from isocenter.workflow.filenames import FileNames
+from isocenter.workflow.progress import told
 
 if TYPE_CHECKING:
     from isocenter.workflow.progress import Progress
@@ -63,7 +64,7 @@ def convert(
     """
     check_folder_target(out, overwrite=overwrite)
     with opened(path) as folder:
-        scan = scan_folder(folder)
+        scan = scan_folder(folder, progress=told(progress, "reading headers"))
         chosen = _chosen(scan, path, options.get("series", ()))
         names = FileNames(options.get("name"), chosen, anonymous=options.get("anonymous", False))
         with atomic_folder(out, overwrite=overwrite) as aside:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isocenter.errors import IsocenterError
+from isocenter.workflow.progress import told
 
 if TYPE_CHECKING:
     from isocenter.io.dicom import Scan, Series, Stack
+    from isocenter.workflow.progress import Progress
 
 __all__ = ["Defect", "DicomTree", "SeriesSummary", "StackSummary", "dicom_tree", "is_dicom", "look_into", "pseudonym"]
 
@@ -129,7 +131,7 @@ def is_dicom(path: Path) -> bool:
     return True
 
 
-def look_into(path: Path) -> DicomTree:
+def look_into(path: Path, progress: Progress | None = None) -> DicomTree:
     """The tree of a folder, a file or an archive.
 
     Raises:
@@ -139,7 +141,7 @@ def look_into(path: Path) -> DicomTree:
     from isocenter.io.dicom import scan_folder
 
     with opened(path) as folder:
-        tree = dicom_tree(scan_folder(folder))
+        tree = dicom_tree(scan_folder(folder, progress=told(progress, "reading headers")))
     return tree if Path(folder) == path else _renamed(tree, str(folder), str(path))
 
 

@@ -6,7 +6,7 @@ DICOM is shown twice: as the cases that a dataset makes of it, and as it is, ser
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from isocenter.io.dicom import scan_folder
 from isocenter.io.refs import nifti_ref
 from isocenter.records import Annotation, Case, ClassLabel
 from isocenter.workflow.dicomtree import DicomTree, SeriesSummary, dicom_tree, is_dicom, look_into
+from isocenter.workflow.progress import Progress, told
 from isocenter.workflow.summaries import (
     SCANNER,
     GeometrySummary,
@@ -33,7 +34,6 @@ from isocenter.workflow.summaries import (
 __all__ = ["CaseSummary", "Inspection", "inspect"]
 
 _SUFFIXES = (".nii", ".nii.gz")
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def inspect(
         ('files', 'ct.nii.gz', (5.0, 1.0, 1.0))
     """
     path = Path(path)
-    found, tree = _found(path, layout)
-    dataset = checked(found, progress=_told(progress, "reading headers"))
+    found, tree = _found(path, layout, progress)
+    dataset = checked(found, progress=told(progress, "checking cases"))
     faults: list[str] = []
     try:
         dataset = dataset.with_splits(stated_splits(found))
@@ -143,7 +143,7 @@ def inspect(
     reports: dict[str, CaseReport] = {}
     if deep:
         read = map_threads(
-            lambda case: examine_case(case, dataset.schema), list(dataset), progress=_told(progress, "reading voxels")
+            lambda case: examine_case(case, dataset.schema), list(dataset), progress=told(progress, "reading voxels")
         )
         reports = {report.case: report for report in read}
         wrong = [CaseProblem.of(r.case, e) for r in read for e in r.errors]
@@ -155,7 +155,7 @@ def inspect(
     return replace(summary, patients=patients, series=tree.series, ignored=tree.ignored, damaged=tree.damaged)
 
 
-def _found(path: Path, layout: str | None) -> tuple[CaseDataset, DicomTree | None]:
+def _found(path: Path, layout: str | None, progress: Progress | None) -> tuple[CaseDataset, DicomTree | None]:
     """The cases, and what lies beneath them where they are DICOM."""
     name = layout
     if layout is None:
@@ -163,24 +163,20 @@ def _found(path: Path, layout: str | None) -> tuple[CaseDataset, DicomTree | Non
         if bare is not None:
             return bare, None
         if path.is_file() and is_dicom(path):
-            return CaseDataset(path.name, (), path=path, layout="dicom"), look_into(path)
+            return CaseDataset(path.name, (), path=path, layout="dicom"), look_into(path, progress)
     if layout is None and path.is_dir() and any(path.iterdir()):
         try:
             name = find_layout(path)
         except DatasetError:
-            tree = look_into(path)
+            tree = look_into(path, progress)
             if not tree.series:
                 raise
             return CaseDataset(path.name, (), path=path, layout="dicom"), tree
     chosen = layout_named(name) if name is not None and path.is_dir() else None
     if isinstance(chosen, DicomLayout):
-        scan = scan_folder(path)
+        scan = scan_folder(path, progress=told(progress, "reading headers"))
         return replace(chosen.of_scan(path, scan), path=path, layout=name), dicom_tree(scan)
     return read_layout(path, name), None
-
-
-def _told(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
-    return (lambda done, total: progress(what, done, total)) if progress is not None else None
 
 
 def _bare_files(path: Path) -> CaseDataset | None:

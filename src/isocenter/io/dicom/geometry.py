@@ -137,7 +137,7 @@ def _tilt(tilt: float) -> Problem:
     return Problem(
         "gantry-tilt",
         f"ImagePositionPatient (0020,0032) runs {tilt:.2f} degrees off the slice normal (gantry tilt or sheared"
-        " stack); allow GeometryPolicy.tilt 'shear' or 'rectify'",
+        " stack); allow tilt 'shear' or 'rectify' (GeometryPolicy, --tilt)",
         geometry=True,
     )
 
@@ -148,7 +148,8 @@ def _missing(planes: Planes, gaps: NDArray[np.float64], ratio: NDArray[np.float6
     return Problem(
         "missing-slice",
         f"ImagePositionPatient (0020,0032): {missing} slice(s) missing, the first gap of {gaps.max():.3f} mm is"
-        f" after {after} where {step:.3f} mm is usual; send the series again, or allow GeometryPolicy.missing 'fill'",
+        f" after {after} where {step:.3f} mm is usual; send the series again, or allow missing"
+        " 'fill' (GeometryPolicy, --missing)",
         geometry=True,
     )
 
@@ -157,7 +158,7 @@ def _spacing(gaps: NDArray[np.float64]) -> Problem:
     return Problem(
         "variable-spacing",
         f"ImagePositionPatient (0020,0032): slice spacing varies from {gaps.min():.3f} to {gaps.max():.3f} mm;"
-        " allow GeometryPolicy.spacing 'resample', or a wider tolerance_mm if this is rounding",
+        " allow spacing 'resample' (GeometryPolicy, --spacing), or a wider tolerance_mm if this is rounding",
         geometry=True,
     )
 

@@ -18,11 +18,12 @@ from isocenter.io.dicom.header import Header, NotDicomError, read_header
 from isocenter.io.dicom.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Aside", "Scan", "Series", "find_series", "scan_folder"]
 
 _LOG = logging.getLogger(__name__)
+_TELL_EVERY = 50  # files
 _ATTRIBUTES = {
     "manufacturer": "Manufacturer",
     "model": "ManufacturerModelName",
@@ -182,8 +183,12 @@ def find_series(path: str | Path) -> list[Series]:
     return list(scan_folder(path).series)
 
 
-def scan_folder(path: str | Path) -> Scan:
+def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Scan:
     """Like `find_series`, with the files that were left out.
+
+    Args:
+        path: A folder, or one file.
+        progress: Called with how many files were looked at, and of how many.
 
     Raises:
         SeriesError: The folder does not exist.
@@ -194,7 +199,10 @@ def scan_folder(path: str | Path) -> Scan:
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     ignored: list[str] = []
     damaged: dict[str, str] = {}
-    for file in _files(root):
+    files = list(_files(root))
+    for count, file in enumerate(files, start=1):
+        if progress is not None and (count % _TELL_EVERY == 0 or count == len(files)):
+            progress(count, len(files))
         try:
             header = read_header(file)
         except NotDicomError:
