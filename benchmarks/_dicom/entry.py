@@ -41,6 +41,6 @@ class Input:
         return self.where.startswith("made:") or "GeometryError" in self.errors or (self.read and self.kind != "values")
 
 
-def refused(name: str, where: str, why: str, errors: str, codes: str, **more: tuple[str, ...]) -> Input:
+def refused(name: str, where: str, why: str, errors: str, codes: str, *, aside: tuple[str, ...] = ()) -> Input:
     """An input of the other list; classes of errors and codes of problems with blanks between."""
-    return Input(name, where, why, False, "volume", tuple(errors.split()), tuple(codes.split()), **more)
+    return Input(name, where, why, False, "volume", tuple(errors.split()), tuple(codes.split()), aside)

@@ -34,7 +34,9 @@ def base_series(folder: Path | None) -> list[Dataset]:
     """The 28 slices in the middle of a real CT, or a synthetic one."""
     if folder is None:
         return slices(Layout())
-    found = sorted((dcmread(f) for f in folder.iterdir()), key=lambda ds: float(ds.ImagePositionPatient[2]))
+    found: list[Dataset] = sorted(
+        (dcmread(f) for f in folder.iterdir()), key=lambda ds: float(ds.ImagePositionPatient[2])
+    )
     start = (len(found) - COUNT) // 2
     return found[start : start + COUNT]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 __all__ = ["CT", "ENHANCED_CT", "ENHANCED_MR", "MR", "Layout", "anatomy", "enhanced", "mosaic", "slice_of", "slices"]
 
@@ -65,11 +65,9 @@ class Layout:
     def places(self, position: Vectors) -> Vectors:
         """Places of all pixels of the slice at ``position``, ``(rows, columns, 3)``."""
         rows, columns = np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")
-        return (
-            position
-            + rows[..., None] * np.asarray(self.down, float) * self.spacing[0]
-            + columns[..., None] * np.asarray(self.across, float) * self.spacing[1]
-        )
+        down, across = np.asarray(self.down, float) * self.spacing[0], np.asarray(self.across, float) * self.spacing[1]
+        found: Vectors = position + rows[..., None] * down + columns[..., None] * across
+        return found
 
     def stored(self, position: Vectors) -> NDArray[np.uint16]:
         """Pixels as stored: HU, rounded, less the intercept."""
@@ -85,8 +83,8 @@ def _plain(layout: Layout, sop_class: str) -> Dataset:
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SOPClassUID, ds.SOPInstanceUID = sop_class, generate_uid()
-    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = sop_class, ds.SOPInstanceUID
+    ds.SOPClassUID, ds.SOPInstanceUID = UID(sop_class), generate_uid()
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = UID(sop_class), ds.SOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = layout.uids
     ds.Modality = "CT" if sop_class in (CT, ENHANCED_CT) else "MR"
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "Phantom", "phantom", "", ""

@@ -67,7 +67,7 @@ def _frames(sop_class: str, times: int, rng: np.random.Generator) -> Files:
 
 
 def _against() -> Layout:
-    return Layout(across=OBLIQUE.across, down=OBLIQUE.down, way=-np.cross(OBLIQUE.across, OBLIQUE.down))
+    return Layout(across=OBLIQUE.across, down=OBLIQUE.down, way=(-np.cross(OBLIQUE.across, OBLIQUE.down)).tolist())
 
 
 SYNTHETIC: dict[str, Callable[[np.random.Generator], list[Dataset] | Files]] = {

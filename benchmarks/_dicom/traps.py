@@ -43,7 +43,8 @@ def _upper_bits() -> Found:
     found = slices(Layout())
     for ds in found:
         rng = np.random.default_rng(int(ds.InstanceNumber))
-        pixels(ds, ds.pixel_array | (rng.integers(0, 4, ds.pixel_array.shape) << 12).astype(np.uint16))
+        overlay = rng.integers(0, 4, ds.pixel_array.shape, dtype=np.uint16)
+        pixels(ds, np.bitwise_or(ds.pixel_array, overlay << 12).astype(np.uint16))
     return found
 
 
@@ -196,7 +197,7 @@ def _without(keyword: str) -> Callable[[Dataset, int], None]:
 
 
 def _same_uid(ds: Dataset, _: int) -> None:
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
 
 
 def _no_slope(ds: Dataset, k: int) -> None:

@@ -60,8 +60,9 @@ class Frame:
 
     def normal(self) -> Floats:
         """Unit vector."""
-        found: Floats = np.cross(self.across, self.down)
-        return found / np.linalg.norm(found)
+        found = np.cross(self.across, self.down)
+        unit: Floats = found / np.linalg.norm(found)
+        return unit
 
     def place(self, row: NDArray[Any], column: NDArray[Any]) -> Floats:
         """Stated places of pixels, mm."""
@@ -108,9 +109,9 @@ def _stored_bits(ds: Dataset, array: NDArray[Any]) -> NDArray[Any]:
     """The BitsStored lowest bits as a number, signed where PixelRepresentation says so: others mean nothing."""
     if array.dtype.kind not in "iu" or ds.BitsStored >= ds.BitsAllocated:
         return array
-    wide = array.astype(np.int64) & ((1 << ds.BitsStored) - 1)
+    wide: NDArray[np.int64] = array.astype(np.int64) & ((1 << int(ds.BitsStored)) - 1)
     if ds.PixelRepresentation:
-        wide -= (wide >> (ds.BitsStored - 1)) << ds.BitsStored
+        wide -= (wide >> (int(ds.BitsStored) - 1)) << int(ds.BitsStored)
     return wide
 
 
@@ -162,7 +163,8 @@ def _functional(ds: Dataset, stored: NDArray[Any], name: str) -> Iterator[Frame]
         def group(sequence: str, each: Dataset = each) -> Dataset:
             for holder in (each, shared):
                 if holder.get(sequence):
-                    return holder[sequence][0]
+                    found: Dataset = holder[sequence][0]
+                    return found
             return Dataset()
 
         turn = _vector(group("PlaneOrientationSequence").ImageOrientationPatient)

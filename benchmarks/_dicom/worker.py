@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,11 @@ def answer(name: str, path: str, out: str) -> dict[str, object]:
         READERS[name][1](path, given)
     except Exception:
         given.crashed.append(traceback.format_exc(limit=-4)[-600:])
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for kind, found in (("v", given.volumes), ("s", given.sheets), ("r", given.resampled)):
         for k, parts in enumerate(found):
             arrays |= {f"{kind}{k}_{p}": np.asarray(part) for p, part in enumerate(parts)}
-    np.savez(out, **arrays)  # type: ignore[arg-type] # its second parameter is a flag
+    np.savez(out, **arrays)
     return {"refused": given.refused, "aside": given.aside, "crashed": given.crashed}
 
 
