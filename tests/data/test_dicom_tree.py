@@ -191,6 +191,21 @@ def test_segmentation_of_a_series_that_is_not_there(tree: Path) -> None:
     assert "is not among the usable images" in dataset.problems[0].text
 
 
+def test_probabilities_are_no_labels(tree: Path) -> None:
+    from isocenter.io.dicom import find_series, write_seg
+    from isocenter.records import LabelSchema
+    from isocenter.volume import Volume
+
+    stack = find_series(tree / "p3")[0].stack()
+    probability = Volume(np.full((1, 6, 16, 16), 0.4, np.float32), stack.grid())
+    by = {"algorithm_name": "m", "algorithm_version": "1"}
+    write_seg(tree / "p3" / "f.dcm", probability, LabelSchema.of({"liver": 1}), stack, kind="fractional", **by)
+    dataset = Dataset.read(tree)
+    assert dataset["p3"].annotations == ()
+    (problem,) = dataset.problems
+    assert "f.dcm: says probabilities, which are no labels" in problem.text
+
+
 def test_segmentation_drawn_on_images_that_are_gone(tree: Path) -> None:
     (tree / "p2" / "ct" / "slice5.dcm").unlink()
     dataset = Dataset.read(tree)

@@ -73,6 +73,8 @@ def _segmentation(file: str, images: Mapping[str, Series], taken: Mapping[str, s
     from isocenter.io.dicom import seg_header
 
     head = seg_header(file)
+    if head.kind == "FRACTIONAL":
+        raise LabelError(f"{file}: says probabilities, which are no labels; threshold it and export it as BINARY")
     _check_source(head, images)
     doubled = taken.get(head.series, set()) & set(head.schema.names)
     if doubled:
