@@ -53,8 +53,8 @@ class ArchiveLimits:
 
     entries: int = 50_000
     entry_bytes: int = 8 << 30
-    ratio: int = 200
-    free_bytes: int = 32 << 20
+    ratio: int = 100
+    free_bytes: int = 128 << 20
 
 
 @contextmanager

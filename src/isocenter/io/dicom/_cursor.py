@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from isocenter.errors import FileFormatError
@@ -55,12 +56,12 @@ class Encoding:
     signed: bool = False
     charset: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def decoders(self) -> Mapping[bytes, Decoder]:
         """Functions from bytes to values, by value representation."""
         return decoders(big=self.big, signed=self.signed, charset=self.charset)
 
-    @property
+    @cached_property
     def heads(self) -> tuple[bool, Callable[[bytes, int], Any], Callable[[bytes, int], Any]]:
         """Whether elements are explicit; what unpacks their head; what unpacks four bytes."""
         if self.big:
@@ -143,6 +144,30 @@ class Cursor:
         self.at += 12
         return tag, vr, word(raw, 8)[0]
 
+    def _hurry(self, encoding: Encoding, end: int) -> None:
+        """Over elements of known length, as far as they are at hand; stops before all others."""
+        source = self._source
+        data, base, room = source.data, source.base, min(end, source.size) - source.base
+        explicit, head, word = encoding.heads
+        at = self.at - base
+        last, used = min(source.full, room) - 12, 0
+        while 0 <= at <= last and used < self._left:
+            after = at + 8
+            if explicit:
+                tag, vr, length = head(data, at)
+                if vr in LONG_VRS:
+                    length, after = word(data, after)[0], after + 4
+                elif vr not in SHORT_VRS:
+                    break
+            else:
+                tag, length = head(data, at)
+            if length > room - after or tag & 0xFFFF == 0xFFFE:
+                break
+            at = after + length
+            used += 1
+        self.at = base + at
+        self._left -= used
+
     def pass_over(self, head: Head, encoding: Encoding, end: int) -> None:
         """To the end of the value of an element, without reading it; sequences without recursion."""
         tag, vr, length = head
@@ -152,6 +177,8 @@ class Cursor:
         levels = [(False, encoding.inside(vr))]  # whether inside of an item, and how that is written
         while levels:
             inside, encoding = levels[-1]
+            if inside:
+                self._hurry(encoding, end)
             self._left -= 1
             if self._left < 0:
                 self.refuse(f"more than {self._limits.elements} elements")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isocenter.io.dicom._cursor import ITEM, SEQUENCE_END, UNDEFINED, Cursor, Encoding, shown
@@ -10,6 +10,8 @@ from isocenter.io.dicom._elements import LONG_VRS, SHORT_VRS, UNREADABLE
 from isocenter.io.dicom._wanted import KNOWN, Kind, Wanted, reserved
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from isocenter.io.dicom._cursor import Head
     from isocenter.io.dicom._source import Source
 
@@ -39,16 +41,16 @@ class Pixels:
     vr: str
 
 
-@dataclass
 class _Item:
     """A data set while it is read: what it holds, and what it says about elements to come."""
 
-    end: int
-    depth: int
-    encoding: Encoding
-    open: bool = False  # a delimiter ends it
-    tags: dict[str, Any] = field(default_factory=dict)
-    private: dict[int, Wanted] = field(default_factory=dict)
+    __slots__ = ("depth", "encoding", "end", "open", "private", "tags")
+
+    def __init__(self, end: int, depth: int, encoding: Encoding, *, is_open: bool = False) -> None:
+        self.end, self.depth, self.encoding = end, depth, encoding
+        self.open = is_open  # a delimiter ends it
+        self.tags: dict[str, Any] = {}
+        self.private: Mapping[int, Wanted] = {}
 
 
 class Walk(Cursor):
@@ -200,7 +202,7 @@ class Walk(Cursor):
         value = decoder(raw)
         if entry.kind == Kind.CREATOR:
             if isinstance(value, str):
-                item.private |= reserved(tag & 0xFFFF, tag >> 16, value)
+                item.private = {**item.private, **reserved(tag & 0xFFFF, tag >> 16, value)}
         elif value is not None:
             item.tags[entry.keyword] = value
             self._learn(item, entry.kind, value)
@@ -226,7 +228,7 @@ class Walk(Cursor):
             if marker != ITEM:
                 self.refuse(f"{shown(marker)} where an item of {shown(tag)} is due")
             is_open = size == UNDEFINED
-            inner = _Item(end if is_open else self.check(marker, size, end), item.depth + 1, encoding, open=is_open)
+            inner = _Item(end if is_open else self.check(marker, size, end), item.depth + 1, encoding, is_open=is_open)
             self._elements(inner)
             found.append(inner.tags)
         return tuple(found)
