@@ -272,7 +272,7 @@ def found_in(folder: Path, tokens: dict[str, str]) -> list[str]:
 def test_nothing_that_was_planted_is_found(
     planted: Planted, tmp_path: Path, options: DeidentifyOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert len(planted.tokens) >= 40
+    assert len(planted.tokens) > 60
     everywhere = found_in(planted.folder, planted.tokens)
     assert {leak.partition(":")[0] for leak in everywhere} == set(planted.tokens)  # all of them were there
     caplog.set_level(logging.DEBUG)
@@ -443,6 +443,23 @@ def test_every_encoding(tmp_path: Path, syntax: str) -> None:
     assert found_in(tmp_path / "out", {"private": "Privatissimus", "name": "Quendolin"}) == []
 
 
+def test_a_file_that_is_encoded_otherwise_than_it_says(tmp_path: Path) -> None:
+    """Seen in the wild: no VRs in a file that says that it has them."""
+    ds = pixels(base("CT", "2", 1, 1), 1)
+    ds.add_new(0x00280106, "US", 3)
+    path = save(tmp_path / "in" / "a.dcm", ds, "1.2.840.10008.1.2")
+    # a longer UID needs two more bytes, and the group says how long it is
+    old = path.read_bytes().replace(b"UI\x12\x001.2.840.10008.1.2\0", b"UI\x14\x001.2.840.10008.1.2.1\0")
+    length = int.from_bytes(old[140:144], "little") + 2
+    path.write_bytes(old[:140] + length.to_bytes(4, "little") + old[144:])
+    deidentify(tmp_path / "in", out=tmp_path / "out")
+    (path,) = (tmp_path / "out").rglob("*.dcm")
+    new = dcmread(path)
+    assert not new.is_implicit_VR
+    assert new.SmallestImagePixelValue == 3
+    np.testing.assert_array_equal(new.pixel_array, ds.pixel_array)
+
+
 def test_compressed_pixels_are_copied_byte_by_byte(tmp_path: Path) -> None:
     ds = pixels(base("CT", "2", 1, 1), 1)
     ds.PixelData = encapsulate([b"\xff\xd8 whatever stands here \xff\xd9", b"and here"], has_bot=True)
@@ -538,12 +555,12 @@ def test_dciodvfy_finds_no_new_errors(
     picked = []
     for name in ("sarcoma_pet_ct_mr", "dcm_qa_nih", "dcm_qa_enh_multiframe", "dcmqi_seg_paramap_sr"):
         series = [s for s in find_series(real_data(name)) if s.modality in ("CT", "MR", "PT", "SEG", "RTSTRUCT")]
-        picked += [s.headers[0].file for s in series[:3]]
+        picked += [s.headers[0].file for s in series[:6]]
     for n, file in enumerate(picked):
         (tmp_path / "in").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "in" / f"{n:02d}.dcm")
     done = deidentify(tmp_path / "in", out=tmp_path / "out", options=options, mapping=tmp_path / "map.json")
-    assert done.written >= len(picked) / 2
+    assert done.written == len(picked) >= 12
     new = {}
     for entry in json.loads((tmp_path / "map.json").read_text())["files"]:
         if not entry["held"]:

@@ -126,6 +126,15 @@ def test_the_net_finds_names_and_numbers_elsewhere(cleaned: Function, reread: Fu
     assert after.ImageType == ["ORIGINAL", "PRIMARY", "AXIAL"]
 
 
+def test_a_number_that_is_the_patients(cleaned: Function, reread: Function) -> None:
+    dataset = Dataset()
+    dataset.PatientID, dataset.SeriesNumber, dataset.InstanceNumber, dataset.KVP = "1234567", "1234567", "7", "120"
+    after = reread(dataset)
+    cleaned(after)
+    assert after.SeriesNumber is None
+    assert (after.InstanceNumber, after.KVP) == (7, 120)
+
+
 def test_words_of_the_field_are_no_names_in_codes(cleaned: Function, reread: Function) -> None:
     dataset = Dataset()
     dataset.PatientName = "Chest^Axial"

@@ -204,12 +204,12 @@ class Cleaner:
             for item in element.value:
                 self.clean(item, depth=depth + 1)
             return
-        raw = getattr(dataset.get_item(tag), "value", None)
+        raw = getattr(dataset.get_item(tag, keep_deferred=True), "value", None)
         if vr not in TEXTS | ASCII and isinstance(raw, bytes) and self.who.in_bytes(raw):
             self._remove(dataset, tag)
             return
         values = texts(dataset, tag) if len(vr) == 2 and vr[0] != "O" else []
-        if values is None or not plausible(vr, values):
+        if values is None or not plausible(vr, values) or (vr in ("DS", "IS") and self.who.in_numbers(values)):
             empty(dataset, tag, vr)
             self._count("Z", "basic", "")
             return

@@ -23,7 +23,7 @@ def vr_of(dataset: Dataset, tag: int) -> str:
     from pydicom.datadict import dictionary_VR
     from pydicom.valuerep import STANDARD_VR
 
-    said = getattr(dataset.get_item(tag), "VR", None)
+    said = getattr(dataset.get_item(tag, keep_deferred=True), "VR", None)
     if said in STANDARD_VR and said != "UN":
         return str(said)
     try:
@@ -44,7 +44,7 @@ def read(dataset: Dataset, tag: int) -> DataElement | None:
 
 def texts(dataset: Dataset, tag: int) -> list[str] | None:
     """Values of an element as strings, the element itself left as it is; ``None`` where it cannot be read."""
-    raw = dataset.get_item(tag)
+    raw = dataset.get_item(tag, keep_deferred=True)
     if isinstance(getattr(raw, "value", None), bytes) and vr_of(dataset, tag) in ASCII:
         parts = raw.value.decode("latin-1").split("\\")
         return [part.strip(" \0") for part in parts]

@@ -64,7 +64,7 @@ def kept_private(dataset: Dataset) -> set[int]:
 
 def _holds(dataset: Dataset, tag: int, vr: str) -> bool:
     """Whether the bytes of an element are what its VR says."""
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)
     raw = getattr(element, "value", None)
     if not isinstance(raw, bytes):  # converted already, so it is no plain value
         return False

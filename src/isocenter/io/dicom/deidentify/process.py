@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isocenter.errors import FileFormatError
 from isocenter.io.dicom.deidentify.actions import Cleaner, Tally
 from isocenter.io.dicom.deidentify.files import Source, TooLargeError, read_source, write_file
 from isocenter.io.dicom.deidentify.held import face_risk, held_reason, pixel_reason
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from isocenter.io.dicom.header import Header
 
 __all__ = ["Outcome", "Plan", "deidentify_file"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,13 @@ def deidentify_file(header: Header, known: Outcome, plan: Plan, folder: Path) ->
     """
     try:
         return _deidentified(header, known, plan, folder)
-    except FileFormatError:
-        return _held(known, "damaged")
     except TooLargeError:
         return _held(known, "too-large")
+    except OSError:
+        raise  # the place to write to
+    except Exception as error:  # what pydicom makes of damaged values is of no one kind; one file stops no others
+        _LOG.debug("file %d: %s", known.number, type(error).__name__)
+        return _held(known, "damaged")
 
 
 def _held(known: Outcome, reason: str) -> Outcome:
@@ -122,12 +127,9 @@ def _deidentified(header: Header, known: Outcome, plan: Plan, folder: Path) -> O
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         unseen = write_file(target, source, who)
-    except FileFormatError:
+    except BaseException:
         target.unlink(missing_ok=True)
         raise
-    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError, OverflowError) as error:
-        target.unlink(missing_ok=True)  # what pydicom makes of a value that it read and cannot write
-        raise FileFormatError(f"{header.file}: cannot be written again ({type(error).__name__})") from error
     if not unseen:
         target.unlink()
         return _held(known, "pixel-comment")

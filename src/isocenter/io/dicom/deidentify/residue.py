@@ -105,6 +105,10 @@ class Identifiers:
         """As `in_text`; a code string that is a word of the field is not a name."""
         return text.casefold() not in safe_words() and self.in_text(text)
 
+    def in_numbers(self, values: list[str]) -> bool:
+        """Whether a number is one of them; short ones are equal by chance."""
+        return any(value in self.ids for value in values if len(value) >= _DISTINCT)
+
     @cached_property
     def needles(self) -> tuple[bytes, ...]:
         """What to look for in binary data, as it might be spelled there."""

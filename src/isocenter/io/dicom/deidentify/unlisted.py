@@ -51,7 +51,7 @@ def code_for(tag: int, dataset: Dataset, options: DeidentifyOptions) -> tuple[st
         return "X", "basic"
     if keyword in _OWN:
         return _OWN[keyword], "basic"
-    said = getattr(dataset.get_item(tag), "VR", None)
+    said = getattr(dataset.get_item(tag, keep_deferred=True), "VR", None)
     if said not in (None, "UN", *vr.split(" or ")) and said in ("PN", "DA", "DT", "TM", "UI", "UR", "AE"):
         return "X", "basic"  # a kind of value that the attribute cannot have
     if vr in ("DA", "DT", "TM"):
