@@ -247,6 +247,7 @@ def test_groups_that_are_no_part_of_a_data_set(cleaned: Callable[..., Any]) -> N
 def test_an_attribute_that_nobody_knows_is_removed(cleaned: Callable[..., Any], reread: Callable[..., Any]) -> None:
     dataset = Dataset()
     dataset.add_new(0x00101FFE, "LO", "Brown")
+    dataset.add_new(0x7FE00055, "LO", "Brown")
     after = reread(dataset)
     cleaned(after)
     assert not after

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Cleaner", "Tally"]
 
 MAX_DEPTH = 64
-_PIXELS = 0x7FE0
+_PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Cleaner:
             if int(tag) in safe:
                 if tag.element >= 0x1000:  # not the element that names the creator
                     self._count("K", "private", f"({tag.group:04x},xx{tag.element & 0xFF:02x})")
-            elif tag.group != _PIXELS:
+            elif int(tag) not in _PIXELS:
                 self._element(dataset, int(tag), depth)
 
     def _element(self, dataset: Dataset, tag: int, depth: int) -> None:
