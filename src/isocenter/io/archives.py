@@ -6,13 +6,14 @@ the disk, and an archive with such names, with links or with devices is refused 
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import stat
 import struct
 import tempfile
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[str, str, int, Callable[[], IO[bytes]]]
 
-__all__ = ["ArchiveLimits", "opened"]
+__all__ = ["ArchiveLimits", "opened", "unpacked"]
 
 _PIECE = 1 << 16
 _FORBIDDEN = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
@@ -99,6 +100,20 @@ def opened(path: str | Path, limits: ArchiveLimits | None = None) -> Iterator[Pa
         except IsocenterError as error:
             error.args = tuple(str(a).replace(made, str(path)) for a in error.args)
             raise
+
+
+_LASTING = ExitStack()
+atexit.register(_LASTING.close)
+
+
+def unpacked(path: str | Path) -> Path:
+    """Like `opened`, for as long as this process lives; a path that is no archive is given back as it is.
+
+    Raises:
+        FileFormatError: See `opened`.
+        ConfigError: See `opened`.
+    """
+    return _LASTING.enter_context(opened(path))
 
 
 def _kind(path: Path) -> str | None:

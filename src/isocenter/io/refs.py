@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isocenter.errors import ConfigError, GeometryError, SeriesError
+from isocenter.io.dicom.suv import suv_factors
 from isocenter.io.nifti import read_nifti, read_nifti_grid
 from isocenter.records import ImageRef, Region
 from isocenter.volume import Grid, Unit, Volume
@@ -62,8 +63,6 @@ class _StackReader:
         """PET in SUVbw, where its headers say enough; else as rescaled, and told."""
         if self.stack.headers[0].text("Modality") != "PT":
             return None
-        from isocenter.io.dicom.suv import suv_factors
-
         try:
             suv_factors(self.stack.headers)
         except SeriesError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isocenter.data import Dataset, find_layout
 from isocenter.errors import ConfigError, DatasetError, IsocenterError, SeriesError
+from isocenter.io.archives import unpacked
 from isocenter.io.dicom import Series, Stack, find_series
 from isocenter.io.refs import nifti_ref, series_ref
 from isocenter.plan import InputSpec, Plan
@@ -26,7 +27,7 @@ def find_study(study: Study, plan: Plan) -> Case:
     """The case that a person means.
 
     Args:
-        study: A `Case`; a DICOM folder; NIfTI files as ``{"ct": "file.nii.gz"}`` or ``"ct=file.nii.gz"`` (one or
+        study: A `Case`; a DICOM folder or an archive of one; NIfTI files as ``{"ct": "file.nii.gz"}`` or ``"ct=file.nii.gz"`` (one or
             several; the name may be left out where the model reads one image); or a case of a dataset as
             ``"<dataset>/<case id>"``.
         plan: Says which images are needed, of which modality.
@@ -80,11 +81,12 @@ def _from_folder(path: Path, plan: Plan) -> Case:
         if _is_dataset(path.parent):
             return _of_dataset(path, plan)
         raise DatasetError(f"{path}: no such folder, file or case")
-    if not path.is_dir():
+    folder = unpacked(path)
+    if not folder.is_dir():
         raise ConfigError(f"{path}: is neither a DICOM folder nor a NIfTI file (.nii, .nii.gz)")
-    if not any(path.iterdir()):
+    if not any(folder.iterdir()):
         raise DatasetError(f"{path}: the folder is empty; give a DICOM folder")
-    found = [s for s in find_series(path) if s.modality in IMAGE_MODALITIES]
+    found = [s for s in find_series(folder) if s.modality in IMAGE_MODALITIES]
     if not found and _is_case(path):
         return _of_dataset(path, plan)
     if not found:
@@ -105,7 +107,8 @@ def _from_folder(path: Path, plan: Plan) -> Case:
             series, stack = fitting[0]
             images[needed.name] = series_ref(needed.name, series, stack)
             taken.append(stack)
-    return _complete(Case(path.name, path.name, images, attributes=found[0].attributes), plan)
+    name = path.stem if path.is_file() else path.name
+    return _complete(Case(name, name, images, attributes=found[0].attributes), plan)
 
 
 def _choose(fitting: Sequence[tuple[Series, Stack]], needed: InputSpec, path: Path) -> list[tuple[Series, Stack]]:

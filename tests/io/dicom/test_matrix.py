@@ -25,13 +25,6 @@ def _part(name: str) -> Any:
 
 inputs, mutations, phantom, synthetic = (_part(n) for n in ("inputs", "mutations", "phantom", "synthetic"))
 truth, scoring, judging, readers, running = (_part(n) for n in ("truth", "scoring", "judging", "readers", "running"))
-OPEN = {
-    "made:zipped": "find_series does not open archives yet",
-    "made:late-gap": "a slice missing from one of several times is told as several volumes",
-    "made:zero-slope": "a slope of 0 is taken as it is",
-    "made:mosaic-no-step": "the thickness of slices is taken for their distance",
-}
-"""What is not yet as written down; a line that is no longer true fails."""
 PAGE = ROOT / "docs" / "concepts" / "reading-matrix.md"
 
 
@@ -55,10 +48,7 @@ def _ask(path: Path) -> Any:
 
 @pytest.mark.parametrize(
     "one",
-    [
-        pytest.param(one, id=one.where, marks=[pytest.mark.xfail(reason=OPEN[one.where])] if one.where in OPEN else [])
-        for one in inputs.MADE
-    ],
+    [pytest.param(one, id=one.where) for one in inputs.MADE],
 )
 def test_as_written_down_before(one: Any, series: Any, tmp_path: Path) -> None:
     path = mutations.make(one.where.partition(":")[2], series, tmp_path)

@@ -117,7 +117,7 @@ REFUSALS: dict[str, tuple[Any, str, type[IsocenterError], str]] = {
         GeometryError,
         "not two perpendicular",
     ),
-    "no rows": (_without("Rows", only=4), "undescribed-images", SeriesError, r"Rows \(0028,0010\) is absent"),
+    "no rows": (_without("Rows", only=4), "no-pixels", SeriesError, r"Rows \(0028,0010\) is absent"),
     "truncated": (
         _all(Rows=6000, Columns=6000),
         "truncated",

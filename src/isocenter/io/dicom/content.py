@@ -137,6 +137,11 @@ def mixture_problems(headers: Sequence[Header]) -> list[Problem]:
             shown = f"{len(values)} values" if keyword in _HIDDEN else ", ".join(v or "absent" for v in values[:4])
             code = "mixed-" + keyword.lower()
             found.append(Problem(code, f"{tag_name(keyword)} varies ({shown}): {what}; give a folder with one of them"))
+    flat = next((h for h in headers if "RescaleSlope" in h and h.number("RescaleSlope") == 0), None)
+    if flat is not None:
+        found.append(
+            Problem("bad-scale", f"{flat.file}: RescaleSlope (0028,1053) is 0, its values are lost; export it again")
+        )
     scaled = [h for h in headers if "RescaleSlope" in h and "RescaleIntercept" in h]
     if len(scaled) < len(headers) and any("RescaleSlope" in h or "RescaleIntercept" in h for h in headers):
         found.append(

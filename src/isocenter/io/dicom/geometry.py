@@ -36,10 +36,11 @@ def arrange(planes: Planes, policy: GeometryPolicy, thickness_mm: float = 1.0) -
         return Arrangement(problems=(_doubled(planes),))
     tilt = tilt_deg(planes)
     flags = _tilt_flags(tilt, policy)
-    problems = [_tilt(tilt)] if tilt > TILT_DEG and policy.tilt == "refuse" else []
+    tilted = tilt > TILT_DEG
+    problems = [_tilt(tilt)] if tilted and policy.tilt == "refuse" else []
     # the step plays no part in the residual of a single slice, so any thickness will do
     if residual_mm(planes, affine) <= policy.tolerance_mm:
-        return Arrangement(affine, count, flags=flags, problems=tuple(problems))
+        return Arrangement(affine, count, tilted=tilted, flags=flags, problems=tuple(problems))
     index, flag, problem = _uneven(planes, gaps, policy)
     if index is None:
         return Arrangement(problems=(*problems, *problem))
@@ -49,7 +50,7 @@ def arrange(planes: Planes, policy: GeometryPolicy, thickness_mm: float = 1.0) -
         return Arrangement(problems=(*problems, _irregular(off, policy.tolerance_mm)))
     count = int(np.rint(index[-1])) + 1
     places = np.interp(np.arange(count), index, np.arange(len(index)))
-    return Arrangement(affine, count, places=places, flags=(*flags, flag), problems=tuple(problems))
+    return Arrangement(affine, count, places, tilted, flags=(*flags, flag), problems=tuple(problems))
 
 
 def _uneven(
@@ -62,9 +63,9 @@ def _uneven(
         return None, "", [_irregular(residual_mm(planes, fit_affine(planes, 1.0)), policy.tolerance_mm)]
     if np.abs(ratio - np.rint(ratio)).max() < 0.05 and ratio.max() > 1.5:
         problem = _missing(planes, gaps, ratio, step)
-        if policy.missing != "fill":
-            return None, "", [problem]
         lost = int((np.rint(ratio) - 1).sum())
+        if policy.missing != "fill" or lost > len(gaps):  # more than are there would be invention
+            return None, "", [problem]
         flag = f"{lost} missing slice(s) of {len(gaps) + 1 + lost} filled by interpolation between their neighbours"
         return np.concatenate([[0.0], np.cumsum(np.rint(ratio))]), flag, []
     if policy.spacing != "resample":

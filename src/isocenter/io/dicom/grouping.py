@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "split"]
 
 _TURN_TOLERANCE = 1e-3
+_SAME_NUMBER = 2e-3  # of 1, and of the number itself where that is larger
 _KIND = (
     ("FrameOfReferenceUID", "frame of reference"),
     ("StackID", "stack"),
@@ -90,7 +91,7 @@ def _value(header: Header, keyword: str) -> Hashable:
     if keyword == "file":
         return header.file
     value = header.tags.get(keyword, "")
-    return round(value, 4) if isinstance(value, float) else value if isinstance(value, Hashable) else str(value)
+    return value if isinstance(value, Hashable) else str(value)
 
 
 def _kind(header: Header) -> tuple[str, ...]:
@@ -113,13 +114,27 @@ def _by(groups: Iterable[Group], name: str, key: Callable[[Header], Hashable]) -
 
 def _parted(group: Group, name: str, key: Callable[[Header], Hashable]) -> list[Group]:
     parts: dict[Hashable, list[Header]] = defaultdict(list)
-    for header in group.headers:
-        parts[key(header)].append(header)
+    values = [key(header) for header in group.headers]
+    near = _joined(values)
+    for header, value in zip(group.headers, values, strict=True):
+        parts[near.get(value, value)].append(header)
     if len(parts) == 1:
         return [group]
-    values = sorted(parts, key=_ordered)
-    shown = [str(k) for k in range(1, len(values) + 1)] if name in _NUMBERED else _told_apart(values)
-    return [Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(values, shown, strict=True)]
+    ordered = sorted(parts, key=_ordered)
+    shown = [str(k) for k in range(1, len(ordered) + 1)] if name in _NUMBERED else _told_apart(ordered)
+    return [
+        Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(ordered, shown, strict=True)
+    ]
+
+
+def _joined(values: Sequence[Hashable]) -> dict[Hashable, Hashable]:
+    """The smallest of the numbers that differ by rounding alone, for each; other values are left out."""
+    numbers = sorted({v for v in values if isinstance(v, float)})
+    first: dict[Hashable, Hashable] = {}
+    for k, number in enumerate(numbers):
+        close = k > 0 and number - numbers[k - 1] <= _SAME_NUMBER * max(1.0, abs(number))
+        first[number] = first[numbers[k - 1]] if close else number
+    return first
 
 
 def _told_apart(values: Sequence[Hashable]) -> list[str]:
@@ -180,7 +195,7 @@ def _apart(group: Group) -> list[Group]:
         return [group]
     for keyword, name in _SAME_PLACES:
         parts = _parted(group, name, lambda h, k=keyword: _value(h, k))  # type: ignore[misc]
-        if len(parts) > 1 and _same_places(parts):
+        if len(parts) > 1 and (_same_places(parts) or _one_each(parts, int(counts.max()))):
             return [finer for part in parts for finer in _apart(part)]
     return _by_instance(group, counts) or [group]
 
@@ -221,6 +236,13 @@ def _same_places(parts: Sequence[Group]) -> bool:
     starts = np.cumsum([0, *(len(p.headers) for p in parts)])
     counts = [np.bincount(index[a:b], minlength=index.max() + 1) for a, b in pairwise(starts)]
     return all(c.min() == c.max() == counts[0][0] for c in counts)
+
+
+def _one_each(parts: Sequence[Group], most: int) -> bool:
+    """Whether each part is one volume, if not a whole one: as many parts as images meet, none of which meet in one."""
+    if len(parts) != most:
+        return False
+    return all((counts := _meeting(part.headers)) is not None and counts.max() == 1 for part in parts)
 
 
 def _by_instance(group: Group, counts: NDArray[np.intp]) -> list[Group] | None:

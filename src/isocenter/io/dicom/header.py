@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Header", "NotDicomError", "read_header", "tag_name"]
 
+# captures and palettes, which at times state neither modality nor series and are sound
+_NO_SERIES = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.39.")
+
 
 @dataclass(frozen=True)
 class Header:
@@ -106,7 +109,8 @@ def read_header(path: str | Path) -> Header:
     """
     parsed = parse(path)
     tags = parsed.tags
-    if tags.get("Modality", UNREADABLE) is UNREADABLE or not tags.keys() & {"SeriesInstanceUID", "Rows"}:
+    lost = tags.get("Modality", UNREADABLE) is UNREADABLE or not tags.keys() & {"SeriesInstanceUID", "Rows"}
+    if lost and not str(tags.get("SOPClassUID", "")).startswith(_NO_SERIES):
         # what is missing was cut off, or was never an image; neither is passed over in silence
         raise FileFormatError(f"{path}: damaged DICOM header (Modality or SeriesInstanceUID is lost); export it again")
     return Header(parsed.file, parsed.size, tags, parsed.pixels.at if parsed.pixels else parsed.size)

@@ -85,9 +85,9 @@ def _count(header: Header) -> int:
 
 
 def _step(header: Header) -> float:
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        if keyword in header and header.number(keyword) > 0:
-            return header.number(keyword)
+    # not SliceThickness: slices may lie further apart than they are thick
+    if "SpacingBetweenSlices" in header and header.number("SpacingBetweenSlices") > 0:
+        return header.number("SpacingBetweenSlices")
     raise SeriesError(f"{header.file}: a mosaic that states no SpacingBetweenSlices (0018,0088); export it again")
 
 

@@ -99,6 +99,7 @@ class Arrangement:
         affine: Slice, row, column to patient LPS mm; may be sheared.
         count: Slices of the lattice.
         places: For each of them the fractional index among the slices at hand; ``None`` where they are the same.
+        tilted: Slices follow each other off their normal, by more than rounding does.
         flags: What was done to get there.
         problems: What forbids it; then the rest means nothing.
     """
@@ -106,6 +107,7 @@ class Arrangement:
     affine: Affine = field(default_factory=lambda: np.eye(4))
     count: int = 0
     places: NDArray[np.float64] | None = None
+    tilted: bool = False
     flags: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isocenter.errors import FileFormatError, SeriesError
+from isocenter.io.archives import unpacked
 from isocenter.io.dicom.aside import Aside, set_aside, without_copies
 from isocenter.io.dicom.frames import frames_of
 from isocenter.io.dicom.grouping import Group, split
@@ -164,7 +165,8 @@ class Scan:
 def find_series(path: str | Path) -> list[Series]:
     """Every DICOM series in a folder and its subfolders, from headers alone.
 
-    A disc is read as a folder: what is on it counts, not what its DICOMDIR says.
+    A disc is read as a folder: what is on it counts, not what its DICOMDIR says. An archive is unpacked into a folder
+    that lasts as long as the process; `isocenter.io.archives.opened` lets go of it earlier.
 
     Files that are not DICOM are ignored and counted in the log; `scan_folder` names them.
 
@@ -196,6 +198,9 @@ def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None
     root = Path(path)
     if not root.exists():
         raise SeriesError(f"{path}: does not exist; give a folder with DICOM files")
+    if root.name.upper() == "DICOMDIR":
+        root = root.parent  # the disc that it is the directory of
+    root = unpacked(root)
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     ignored: list[str] = []
     damaged: dict[str, str] = {}

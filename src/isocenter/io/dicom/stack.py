@@ -15,6 +15,7 @@ from isocenter.io.dicom.geometry import arrange
 from isocenter.io.dicom.mosaic import is_mosaic
 from isocenter.io.dicom.planes import STRICT, Arrangement, GeometryPolicy, Planes, Problem
 from isocenter.io.dicom.radiograph import detector_flags, detector_planes, is_placed
+from isocenter.io.dicom.suv import suv_factors
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
 from isocenter.volume import Grid, Unit, Volume, resample
 
@@ -126,7 +127,10 @@ class Stack:
             GeometryError: Their places are not those of one regular grid.
         """
         grid = self._lattice(policy)
-        return grid.rectified() if policy.tilt == "rectify" else grid
+        return grid.rectified() if self._rectifies(policy) else grid
+
+    def _rectifies(self, policy: GeometryPolicy) -> bool:
+        return policy.tilt == "rectify" and self._arranged(policy).tilted
 
     def _lattice(self, policy: GeometryPolicy) -> Grid:
         """The grid before a tilt is taken out of it."""
@@ -171,7 +175,7 @@ class Stack:
         """
         grid = self._lattice(policy)
         found = self._arranged(policy)
-        resampled = found.places is not None or policy.tilt == "rectify"
+        resampled = found.places is not None or self._rectifies(policy)
         start, stop = slices or (0, grid.shape[0])
         part = (start, stop) if slices and not resampled else None
         array = self.values(part)
@@ -180,8 +184,6 @@ class Stack:
                 f"{self._name}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
             )
         if unit == "SUVbw":
-            from isocenter.io.dicom.suv import suv_factors
-
             factors = suv_factors(self.headers[start:stop] if part else self.headers)
             array = (array * factors[:, None, None]).astype(np.float32)
         stated = unit or value_unit(self.headers[0])
@@ -190,7 +192,7 @@ class Stack:
         if found.places is not None:
             array = _between(array, found.places)
         volume = Volume(array, grid, stated)
-        if policy.tilt == "rectify" and grid.rectified() is not grid:
+        if self._rectifies(policy):
             volume = resample(volume, grid.rectified(), antialias=False, fill=float(array.min()))
         return volume if slices is None else volume.crop((start, 0, 0), (stop, *volume.grid.shape[1:]))
 
@@ -204,6 +206,9 @@ class Stack:
         if not self.headers:
             return [Problem("empty", "no files; give a folder with DICOM slices")]
         if self.fault:
+            absent = [p for p in kind_problems(self.headers) if p.code == "no-pixels"]
+            if absent:
+                return absent
             mosaic = any(is_mosaic(h) for h in self.headers)
             return [Problem("mosaic" if mosaic else "undescribed-images", self.fault)]
         if self.damaged:
