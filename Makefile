@@ -38,7 +38,7 @@ bench: .venv/.installed-test ## every benchmark, then the page made from their r
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 	$(BIN)/python benchmarks/render.py
 
-nightly: .venv/.installed-test ## the slow tests, and those with real data or peers
+nightly: .venv/.installed-peers ## the slow tests, and those with real data or peers
 	$(PYTEST) -m "slow or real or peers" --timeout 3600
 
 clean: ## remove what the targets made, .venv included
@@ -58,6 +58,10 @@ $(BIN)/python:
 
 .venv/.installed-test: .venv/.installed
 	@$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.installed-peers: .venv/.installed-test
+	@$(INSTALL) -e '.[peers]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed-test
