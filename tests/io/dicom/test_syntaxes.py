@@ -175,6 +175,12 @@ def test_frames_in_fragments(tmp_path: Path, syntax: str, fragments: int, table:
     np.testing.assert_array_equal(whole, frames[[2, 0, 3, 1]])
 
 
+def test_countless_fragments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = pixel_file(tmp_path / "a.dcm", numbers((4, 40, 32), "u2"), J2K, fragments=3)
+    monkeypatch.setattr("isocenter.io.dicom._encapsulated._MOST", 7)
+    _refused(replace(header, frame=1), "fragment 8 at byte .* one too many")
+
+
 def test_frames_that_cannot_be_told_apart(tmp_path: Path) -> None:
     header = pixel_file(tmp_path / "a.dcm", numbers((4, 40, 32), "u2"), RLE, fragments=2, table="none")
     with pytest.raises(FileFormatError, match="8 fragments for 4 frames"):

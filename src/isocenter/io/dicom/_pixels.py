@@ -100,7 +100,7 @@ class Pixels:
         if encapsulated:
             if self._syntax not in DECODERS:
                 decode_frame(b"", self._syntax, self.layout)  # says what is missing
-            self._fragments = find_fragments(file, header.file, self._start, header.size)
+            self._fragments = find_fragments(file, header.file, self._start, header.size, self.layout.frames)
         self._prepare(_KINDS[tag], small_words=head[4:6] == b"OW" and self.layout.allocated <= 8)
 
     def _prepare(self, kind: str, *, small_words: bool) -> None:
@@ -159,7 +159,7 @@ class Pixels:
             raise self._error(f"they end early, after {have} of {cells.size} bytes")
 
     def _decoded(self, index: int, fragments: Fragments) -> NDArray[Any]:
-        places = fragments.of_frame(index, self.layout.frames)
+        places = fragments.of_frame(index)
         parts = []
         with open(self.layout.file, "rb", buffering=0) as file:
             for at, length in places:
