@@ -100,8 +100,8 @@ def find_fragments(file: IO[bytes], name: str, at: int, size: int, frames: int) 
         length = int.from_bytes(head[4:], "little")
         if head[:4] != _ITEM or len(head) < 8 or length > size - at - 8 or len(places) == _MOST:
             raise FileFormatError(
-                f"{name}: pixels cannot be decoded (fragment {len(places) + 1} at byte {at} is damaged, ends early or is"
-                f" one too many); {_REMEDY}"
+                f"{name}: pixels cannot be decoded (fragment {len(places) + 1} at byte {at} is damaged, ends early or"
+                f" is one too many); {_REMEDY}"
             )
         if table is None:
             table = struct.unpack(f"<{frames}I", file.read(length)) if length == 4 * frames else ()
