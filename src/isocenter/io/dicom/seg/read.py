@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import ConfigError, FileFormatError, LabelError, SeriesError
-from isocenter.io.dicom._seg_frames import Frame, Frames, items
-from isocenter.io.dicom._seg_header import SegHeader, opened, typed
-from isocenter.io.dicom._seg_pixels import SegPixels
-from isocenter.io.dicom._seg_place import Place, Target, own_grid
+from isocenter.io.dicom.seg.frames import Frame, Frames, items
+from isocenter.io.dicom.seg.header import SegHeader, opened, typed
+from isocenter.io.dicom.seg.pixels import SegPixels
+from isocenter.io.dicom.seg.place import Place, Target, own_grid
 from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:

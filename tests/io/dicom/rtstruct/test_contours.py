@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import label
 from skimage.measure import points_in_poly
 
-from isocenter.io.dicom._contours import Patch, filled, outlines, united
+from isocenter.io.dicom.rtstruct.contours import Patch, filled, outlines, united
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=9))
 

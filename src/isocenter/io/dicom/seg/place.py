@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import GeometryError
-from isocenter.io.dicom._seg_frames import EACH, SHARED, group, items
+from isocenter.io.dicom.seg.frames import EACH, SHARED, group, items
 from isocenter.volume import Grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom._seg_frames import Frame, Frames
+    from isocenter.io.dicom.seg.frames import Frame, Frames
 
 __all__ = ["Place", "Target", "own_grid"]
 

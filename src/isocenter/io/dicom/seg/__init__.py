@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from isocenter.io.dicom._seg_header import SegHeader, seg_header
-from isocenter.io.dicom._seg_read import read_seg, read_seg_fractions, read_seg_labels
-from isocenter.io.dicom._seg_write import write_seg
+from isocenter.io.dicom.seg.header import SegHeader, seg_header
+from isocenter.io.dicom.seg.read import read_seg, read_seg_fractions, read_seg_labels
+from isocenter.io.dicom.seg.write import write_seg
 
 __all__ = ["SegHeader", "read_seg", "read_seg_fractions", "read_seg_labels", "seg_header", "write_seg"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom._contours import outlines
-from isocenter.io.dicom._seg_encode import MaskPlanes
-from isocenter.io.dicom._seg_groups import reference
-from isocenter.io.dicom._seg_source import matched, source_stacks
+from isocenter.io.dicom.rtstruct.contours import outlines
+from isocenter.io.dicom.seg.encode import MaskPlanes
+from isocenter.io.dicom.seg.groups import reference
+from isocenter.io.dicom.seg.source import matched, source_stacks
 from isocenter.io.dicom.codes import ANATOMICAL, category_of
 from isocenter.io.files import atomic_path
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-    from isocenter.io.dicom._seg_source import Source
+    from isocenter.io.dicom.seg.source import Source
     from isocenter.io.dicom.stack import Stack
     from isocenter.records import LabelSchema, Structure
     from isocenter.volume import Volume

@@ -251,7 +251,7 @@ def test_what_would_fill_memory_is_named(source: Any, tmp_path: Path, monkeypatc
     truth, grid = source
     path = tmp_path / "s.dcm"
     _by_highdicom(truth, _labels(grid), "BINARY").save_as(path)
-    monkeypatch.setattr("isocenter.io.dicom._seg_read._MAX_BYTES", 3 * _labels(grid).size)
+    monkeypatch.setattr("isocenter.io.dicom.seg.read._MAX_BYTES", 3 * _labels(grid).size)
     read_seg(path, grid=grid)
     with pytest.raises(LabelError, match=r"3 structures of 6 x 33 x 37 voxels need .* name fewer structures"):
         read_seg_fractions(path, grid=grid)

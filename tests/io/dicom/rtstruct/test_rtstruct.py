@@ -379,7 +379,7 @@ def test_what_is_no_structure_set(source: Any, tmp_path: Path, monkeypatch: pyte
 
 
 def test_bombs_are_refused(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from isocenter.io.dicom import _rtstruct_draw, _rtstruct_file
+    from isocenter.io.dicom.rtstruct import draw, file
 
     truth, grid = source
     rois = {"a": [at(grid, 1, box(1, 1, 4, 4), Manufacturer="x" * 3_000_000)]}
@@ -394,10 +394,10 @@ def test_bombs_are_refused(source: Any, tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "n.dcm").write_bytes(start + nest * 3000)
     with pytest.raises(FileFormatError, match="sequences inside of each other"):
         rtstruct_header(tmp_path / "n.dcm")
-    monkeypatch.setattr(_rtstruct_file, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(file, "_MAX_BYTES", 1_000_000)
     with pytest.raises(FileFormatError, match="a structure set has at most"):
         rtstruct_header(path)
-    monkeypatch.setattr(_rtstruct_draw, "_MAX_WORK", 10_000)
+    monkeypatch.setattr(draw, "_MAX_WORK", 10_000)
     zigzag = np.stack([np.arange(4000) % 2 * 11.0, np.linspace(0, 13, 4000)], axis=1)
     path = write(tmp_path / "z.dcm", truth, {"a": [at(grid, 1, zigzag)]})
     with pytest.raises(FileFormatError, match="in reasonable time"):

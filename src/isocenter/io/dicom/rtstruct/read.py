@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isocenter.errors import IsocenterError, LabelError, SeriesError
-from isocenter.io.dicom._rtstruct_draw import ContourPolicy, Drawing
-from isocenter.io.dicom._rtstruct_file import StructureSet, typed
-from isocenter.io.dicom._rtstruct_roi import Roi, RtstructHeader, schema_of
+from isocenter.io.dicom.rtstruct.draw import ContourPolicy, Drawing
+from isocenter.io.dicom.rtstruct.file import StructureSet, typed
+from isocenter.io.dicom.rtstruct.roi import Roi, RtstructHeader, schema_of
 from isocenter.volume import Grid, Volume
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from isocenter.io.dicom._seg_source import Source
+    from isocenter.io.dicom.seg.source import Source
     from isocenter.io.dicom.header import Header
 
 __all__ = ["frame_groups", "reference", "set_references", "shared_groups", "stub_of"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
-from isocenter.io.dicom._seg_frames import items
+from isocenter.io.dicom.seg.frames import items
 from isocenter.io.dicom.header import NotDicomError, read_header
 from isocenter.records import Code, LabelSchema, Structure
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from isocenter.errors import ConfigError, FileFormatError, GeometryError
-from isocenter.io.dicom._contours import REACH, Patch, filled, united
+from isocenter.io.dicom.rtstruct.contours import REACH, Patch, filled, united
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom._rtstruct_file import StructureSet
-    from isocenter.io.dicom._rtstruct_roi import Roi
+    from isocenter.io.dicom.rtstruct.file import StructureSet
+    from isocenter.io.dicom.rtstruct.roi import Roi
     from isocenter.volume import Grid
 
 __all__ = ["ContourPolicy", "Drawing"]

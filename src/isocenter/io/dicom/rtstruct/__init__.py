@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from isocenter.io.dicom._rtstruct_draw import ContourPolicy
-from isocenter.io.dicom._rtstruct_read import contour_problems, read_rtstruct, read_rtstruct_labels, rtstruct_header
-from isocenter.io.dicom._rtstruct_roi import Roi, RtstructHeader
-from isocenter.io.dicom._rtstruct_write import write_rtstruct
+from isocenter.io.dicom.rtstruct.draw import ContourPolicy
+from isocenter.io.dicom.rtstruct.read import contour_problems, read_rtstruct, read_rtstruct_labels, rtstruct_header
+from isocenter.io.dicom.rtstruct.roi import Roi, RtstructHeader
+from isocenter.io.dicom.rtstruct.write import write_rtstruct
 
 __all__ = [
     "ContourPolicy",
