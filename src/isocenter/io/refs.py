@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from isocenter.errors import ConfigError, GeometryError, SeriesError
-from isocenter.io.dicom.suv import suv_factors
+from isocenter.io.dicom.values.suv import suv_factors
 from isocenter.io.nifti import read_nifti, read_nifti_grid
 from isocenter.records import ImageRef, Region
 from isocenter.volume import Grid, Unit, Volume

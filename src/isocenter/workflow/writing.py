@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter import __version__
-from isocenter.io.dicom.suv import suv_scale
+from isocenter.io.dicom.values.suv import suv_scale
 from isocenter.io.files import atomic_path, write_json
 from isocenter.io.nifti import write_nifti_frames
 from isocenter.workflow.sidecar import sidecar

@@ -25,7 +25,7 @@ logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 import isocenter.io.dicom as dicom
 from isocenter.errors import IsocenterError
 from isocenter.io.dicom.rtstruct import rtstruct_header
-from isocenter.io.dicom.suv import suv_factors
+from isocenter.io.dicom.values.suv import suv_factors
 from isocenter.workflow.converting import convert
 from isocenter.workflow.deidentifying import deidentify
 from isocenter.workflow.dicomtree import look_into

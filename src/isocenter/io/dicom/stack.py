@@ -15,7 +15,7 @@ from isocenter.io.dicom.geometry import arrange
 from isocenter.io.dicom.mosaic import is_mosaic
 from isocenter.io.dicom.planes import STRICT, Arrangement, GeometryPolicy, Planes, Problem
 from isocenter.io.dicom.radiograph import detector_flags, detector_planes, is_placed
-from isocenter.io.dicom.suv import suv_factors
+from isocenter.io.dicom.values.suv import suv_factors, suv_scale
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
 from isocenter.volume import Grid, Unit, Volume, resample
 
@@ -109,15 +109,20 @@ class Stack:
         name = f"series {self.uid}" if self.uid else f"series without UID beside {self.headers[0].file}"
         return f"{name} ({self.label})" if self.keys else name
 
-    def flags(self, policy: GeometryPolicy = STRICT) -> tuple[str, ...]:
+    def flags(self, policy: GeometryPolicy = STRICT, *, unit: Unit | None = None) -> tuple[str, ...]:
         """What was done to the slices to make one volume of them, in words; empty where they are as they were.
 
+        Args:
+            policy: As for `volume`.
+            unit: As for `volume`: what was decided about times of PET comes with ``"SUVbw"``.
+
         Raises:
-            SeriesError: See `grid`.
-            GeometryError: See `grid`.
+            SeriesError: See `volume`.
+            GeometryError: See `volume`.
         """
         self._refuse(policy)
-        return (*detector_flags(self.headers[0]), *self._arranged(policy).flags)
+        notes = suv_scale(self.headers).notes if unit == "SUVbw" else ()
+        return (*detector_flags(self.headers[0]), *self._arranged(policy).flags, *notes)
 
     def grid(self, policy: GeometryPolicy = STRICT) -> Grid:
         """Where the voxels are, from the headers alone.
@@ -184,7 +189,7 @@ class Stack:
                 f"{self._name}: every voxel is {array.flat[0]:g}; an image cannot be constant, export it again"
             )
         if unit == "SUVbw":
-            factors = suv_factors(self.headers[start:stop] if part else self.headers)
+            factors = suv_factors(self.headers)[slice(*part) if part else slice(None)]
             array = (array * factors[:, None, None]).astype(np.float32)
         stated = unit or value_unit(self.headers[0])
         if part is not None:

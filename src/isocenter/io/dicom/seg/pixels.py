@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import FileFormatError, SeriesError
-from isocenter.io.dicom._decode import DECODERS
-from isocenter.io.dicom._pixels import Pixels
+from isocenter.io.dicom.values.decode import DECODERS
+from isocenter.io.dicom.values.pixels import Pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom._clock import date_and_time, date_time, time_of_day
+from isocenter.io.dicom.values.clock import date_and_time, date_time, time_of_day
 from isocenter.io.dicom.header import tag_name
 
 if TYPE_CHECKING:

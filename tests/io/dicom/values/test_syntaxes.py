@@ -177,7 +177,7 @@ def test_frames_in_fragments(tmp_path: Path, syntax: str, fragments: int, table:
 
 def test_countless_fragments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     header = pixel_file(tmp_path / "a.dcm", numbers((4, 40, 32), "u2"), J2K, fragments=3)
-    monkeypatch.setattr("isocenter.io.dicom._encapsulated._MOST", 7)
+    monkeypatch.setattr("isocenter.io.dicom.values.encapsulated._MOST", 7)
     _refused(replace(header, frame=1), "fragment 8 at byte .* one too many")
 
 
@@ -205,7 +205,7 @@ def test_tiles_are_cut_from_one_frame(tmp_path: Path, syntax: str, monkeypatch: 
 
 
 def _count_frames(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    from isocenter.io.dicom._pixels import Pixels
+    from isocenter.io.dicom.values.pixels import Pixels
 
     seen: list[int] = []
     frame = Pixels.frame

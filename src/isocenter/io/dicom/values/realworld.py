@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom._rescale import signed_as_pixels
+from isocenter.io.dicom.values.rescale import signed_as_pixels
 from isocenter.io.dicom.values import read_stored
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom._pixels import Pixels
-from isocenter.io.dicom._rescale import scale_of, signed_as_pixels
+from isocenter.io.dicom.values.pixels import Pixels
+from isocenter.io.dicom.values.rescale import scale_of, signed_as_pixels
 from isocenter.volume.compiled import usable_cores
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom._layout import Layout
-    from isocenter.io.dicom._rescale import Scale
+    from isocenter.io.dicom.values.layout import Layout
+    from isocenter.io.dicom.values.rescale import Scale
     from isocenter.io.dicom.header import Header
     from isocenter.volume import Unit
 

@@ -8,14 +8,14 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import FileFormatError, IsocenterError
-from isocenter.io.dicom._decode import DECODERS, decode_frame
-from isocenter.io.dicom._encapsulated import find_fragments
-from isocenter.io.dicom._layout import Layout
+from isocenter.io.dicom.values.decode import DECODERS, decode_frame
+from isocenter.io.dicom.values.encapsulated import find_fragments
+from isocenter.io.dicom.values.layout import Layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom._encapsulated import Fragments
+    from isocenter.io.dicom.values.encapsulated import Fragments
     from isocenter.io.dicom.header import Header
 
 __all__ = ["Pixels"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom._layout import Layout
+    from isocenter.io.dicom.values.layout import Layout
 
 __all__ = ["DECODERS", "decode_frame"]
 
