@@ -27,9 +27,9 @@ def find_study(study: Study, plan: Plan) -> Case:
     """The case that a person means.
 
     Args:
-        study: A `Case`; a DICOM folder or an archive of one; NIfTI files as ``{"ct": "file.nii.gz"}`` or ``"ct=file.nii.gz"`` (one or
-            several; the name may be left out where the model reads one image); or a case of a dataset as
-            ``"<dataset>/<case id>"``.
+        study: A `Case`; a DICOM folder or an archive of one; NIfTI files as ``{"ct": "file.nii.gz"}`` or
+            ``"ct=file.nii.gz"`` (one or several; the name may be left out where the model reads one image); or a case
+            of a dataset as ``"<dataset>/<case id>"``.
         plan: Says which images are needed, of which modality.
 
     Raises:

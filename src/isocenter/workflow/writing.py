@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter import __version__
-from isocenter.io.dicom.values.suv import suv_scale
 from isocenter.io.files import atomic_path, write_json
 from isocenter.io.nifti import write_nifti_frames
 from isocenter.workflow.sidecar import sidecar
@@ -65,9 +64,8 @@ def write_image(
 ) -> Written:
     """Write ``name.nii.gz`` and ``name.json``; of diffusion-weighted volumes ``name.bval`` and ``name.bvec`` too."""
     unit: Unit = "SUVbw" if suv else image.unit
-    flags = list(dict.fromkeys(flag for stack in image.stacks for flag in stack.flags(policy)))
-    if suv:
-        flags += dict.fromkeys(note for stack in image.stacks for note in suv_scale(stack.headers).notes)
+    wanted: Unit | None = "SUVbw" if suv else None
+    flags = list(dict.fromkeys(flag for stack in image.stacks for flag in stack.flags(policy, unit=wanted)))
     if image.left_out:
         flags.append(f"{image.left_out} of {image.left_out + len(image.stacks)} volumes could not be used")
     constant: list[int] = []

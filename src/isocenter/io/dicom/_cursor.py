@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from isocenter.errors import FileFormatError
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
 
     Head = tuple[int, bytes | None, int]
     Decoder = Callable[[bytes], Any]
+    Unpack = Callable[[bytes, int], Any]
 
-__all__ = ["ITEM", "ITEM_END", "SEQUENCE_END", "UNDEFINED", "Cursor", "Encoding", "shown"]
+__all__ = ["ITEM", "ITEM_END", "SEQUENCE_END", "UNDEFINED", "Cursor", "Encoding", "encoding", "shown"]
 
 UNDEFINED = 0xFFFFFFFF
 # tags are four bytes read as one little endian number: element above group
@@ -40,37 +40,47 @@ def _big_implicit(data: bytes, at: int) -> tuple[int, int]:
     return element << 16 | group, length
 
 
-@dataclass(frozen=True)
 class Encoding:
-    """How a data set is written (PS3.5 A).
+    """How a data set is written (PS3.5 A); get one from `encoding`, which keeps them for the next file.
 
     Attributes:
+        decoders: Functions from bytes to values, by value representation.
+        heads: Whether elements state their representation; what unpacks their head; what unpacks four bytes.
+    """
+
+    def __init__(self, *, implicit: bool, big: bool, signed: bool, charset: tuple[str, ...]) -> None:
+        self.implicit, self.big, self.signed, self.charset = implicit, big, signed, charset
+        self.decoders: Mapping[bytes, Decoder] = decoders(big=big, signed=signed, charset=charset)
+        little, large = (_IMPLICIT, _big_implicit) if implicit else (_EXPLICIT, _big_explicit)
+        self.heads: tuple[bool, Unpack, Unpack] = (not implicit, large if big else little, _BIG_WORD if big else _WORD)
+
+    def inside(self, vr: bytes | None) -> Encoding:
+        """Of the items of a sequence: those of unknown representation are implicit little endian (PS3.5 6.2.2)."""
+        return encoding(implicit=True, signed=self.signed, charset=self.charset) if vr == b"UN" else self
+
+    def but(self, *, signed: bool | None = None, charset: tuple[str, ...] | None = None) -> Encoding:
+        """With another sign of elements that are of either sign, or another character set."""
+        return encoding(
+            implicit=self.implicit,
+            big=self.big,
+            signed=self.signed if signed is None else signed,
+            charset=self.charset if charset is None else charset,
+        )
+
+
+@lru_cache(maxsize=128)
+def encoding(
+    *, implicit: bool = False, big: bool = False, signed: bool = False, charset: tuple[str, ...] = ()
+) -> Encoding:
+    """The encoding of these properties.
+
+    Args:
         implicit: Elements do not state their value representation.
         big: Big endian.
         signed: Pixel Representation, for elements that are of either sign.
         charset: Specific Character Set.
     """
-
-    implicit: bool
-    big: bool = False
-    signed: bool = False
-    charset: tuple[str, ...] = ()
-
-    @cached_property
-    def decoders(self) -> Mapping[bytes, Decoder]:
-        """Functions from bytes to values, by value representation."""
-        return decoders(big=self.big, signed=self.signed, charset=self.charset)
-
-    @cached_property
-    def heads(self) -> tuple[bool, Callable[[bytes, int], Any], Callable[[bytes, int], Any]]:
-        """Whether elements are explicit; what unpacks their head; what unpacks four bytes."""
-        if self.big:
-            return not self.implicit, _big_implicit if self.implicit else _big_explicit, _BIG_WORD
-        return not self.implicit, _IMPLICIT if self.implicit else _EXPLICIT, _WORD
-
-    def inside(self, vr: bytes | None) -> Encoding:
-        """Of the items of a sequence: those of unknown representation are implicit little endian (PS3.5 6.2.2)."""
-        return replace(self, implicit=True, big=False) if vr == b"UN" else self
+    return Encoding(implicit=implicit, big=big, signed=signed, charset=charset)
 
 
 def shown(tag: int) -> str:
@@ -117,23 +127,23 @@ class Cursor:
         self.at = after
         return raw
 
-    def marker(self, encoding: Encoding, end: int) -> Head:
+    def marker(self, written: Encoding, end: int) -> Head:
         """An item or a delimiter; those have no value representation."""
         raw = self._source.value(self.at, 8)
         if len(raw) < 8 or self.at + 8 > end:
             self.refuse("a sequence has no end")
         self.at += 8
-        tag, length = (_big_implicit if encoding.big else _IMPLICIT)(raw, 0)
+        tag, length = (_big_implicit if written.big else _IMPLICIT)(raw, 0)
         return tag, None, length
 
-    def head(self, encoding: Encoding, end: int) -> Head:
+    def head(self, written: Encoding, end: int) -> Head:
         """Tag, representation and length of an element; one without valid representation is taken as implicit."""
         raw = self._source.value(self.at, 12)
         if len(raw) < 8 or self.at + 8 > end:
             self.refuse("an item has no end")
-        tag, vr, length = (_big_explicit if encoding.big else _EXPLICIT)(raw, 0)
-        word = _BIG_WORD if encoding.big else _WORD
-        if encoding.implicit or (vr not in SHORT_VRS and vr not in LONG_VRS and not b"AA" <= vr <= b"ZZ"):
+        tag, vr, length = (_big_explicit if written.big else _EXPLICIT)(raw, 0)
+        word = _BIG_WORD if written.big else _WORD
+        if written.implicit or (vr not in SHORT_VRS and vr not in LONG_VRS and not b"AA" <= vr <= b"ZZ"):
             self.at += 8
             return tag, None, word(raw, 4)[0]
         if vr not in LONG_VRS:
@@ -144,11 +154,11 @@ class Cursor:
         self.at += 12
         return tag, vr, word(raw, 8)[0]
 
-    def _hurry(self, encoding: Encoding, end: int) -> None:
+    def _hurry(self, written: Encoding, end: int) -> None:
         """Over elements of known length, as far as they are at hand; stops before all others."""
         source = self._source
         data, base, room = source.data, source.base, min(end, source.size) - source.base
-        explicit, head, word = encoding.heads
+        explicit, head, word = written.heads
         at = self.at - base
         last, used = min(source.full, room) - 12, 0
         while 0 <= at <= last and used < self._left:
@@ -168,21 +178,21 @@ class Cursor:
         self.at = base + at
         self._left -= used
 
-    def pass_over(self, head: Head, encoding: Encoding, end: int) -> None:
+    def pass_over(self, head: Head, written: Encoding, end: int) -> None:
         """To the end of the value of an element, without reading it; sequences without recursion."""
         tag, vr, length = head
         if length != UNDEFINED:
             self.at = self.check(tag, length, end)
             return
-        levels = [(False, encoding.inside(vr))]  # whether inside of an item, and how that is written
+        levels = [(False, written.inside(vr))]  # whether inside of an item, and how that is written
         while levels:
-            inside, encoding = levels[-1]
+            inside, written = levels[-1]
             if inside:
-                self._hurry(encoding, end)
+                self._hurry(written, end)
             self._left -= 1
             if self._left < 0:
                 self.refuse(f"more than {self._limits.elements} elements")
-            tag, vr, length = self.head(encoding, end) if inside else self.marker(encoding, end)
+            tag, vr, length = self.head(written, end) if inside else self.marker(written, end)
             if tag == (ITEM_END if inside else SEQUENCE_END):
                 levels.pop()
             elif (tag == ITEM) == inside or tag in (ITEM_END, SEQUENCE_END):
@@ -192,4 +202,4 @@ class Cursor:
             elif len(levels) >= 2 * self._limits.skipped_depth:
                 self.refuse(f"more than {self._limits.skipped_depth} sequences inside of each other")
             else:
-                levels.append((not inside, encoding.inside(vr)))
+                levels.append((not inside, written.inside(vr)))

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isocenter.io.dicom._cursor import ITEM, SEQUENCE_END, UNDEFINED, Cursor, Encoding, shown
+from isocenter.io.dicom._cursor import ITEM, SEQUENCE_END, UNDEFINED, Cursor, shown
 from isocenter.io.dicom._elements import LONG_VRS, SHORT_VRS, UNREADABLE
 from isocenter.io.dicom._wanted import KNOWN, Kind, Wanted, reserved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from isocenter.io.dicom._cursor import Head
+    from isocenter.io.dicom._cursor import Encoding, Head
     from isocenter.io.dicom._source import Source
 
 __all__ = ["Pixels", "Walk"]
 
 _SMALL = 128  # bytes of a value that is decoded on the spot
 _COST = 16  # bytes in memory for a byte of text or numbers, at worst
+_CHARSETS = 8  # more than are used together; decoders are kept for each choice
 _SEQUENCES = (None, b"SQ", b"UN")
 
 
@@ -62,11 +63,12 @@ class Walk(Cursor):
 
     Example:
         >>> import pathlib, tempfile
+        >>> from isocenter.io.dicom._cursor import encoding
         >>> from isocenter.io.dicom._source import Limits, Source
         >>> path = pathlib.Path(tempfile.mkdtemp(), "rows")
         >>> _ = path.write_bytes(bytes.fromhex("28001000 5553 0200 0002  28001100 5553 0200 8001"))
         >>> with path.open("rb") as file:
-        ...     walk = Walk(Source(file, "rows", Limits()), 0, Encoding(implicit=False))
+        ...     walk = Walk(Source(file, "rows", Limits()), 0, encoding())
         ...     walk.run()
         >>> walk.tags
         {'Rows': 512, 'Columns': 384}
@@ -209,10 +211,11 @@ class Walk(Cursor):
 
     def _learn(self, item: _Item, kind: int, value: Any) -> None:
         if kind == Kind.SIGN:
-            item.encoding = replace(item.encoding, signed=value == 1)
+            item.encoding = item.encoding.but(signed=value == 1)
         elif kind == Kind.CHARSET:
             names = value if isinstance(value, tuple) else (value,)
-            item.encoding = replace(item.encoding, charset=tuple(n for n in names if isinstance(n, str)))
+            known = tuple(name for name in names[:_CHARSETS] if isinstance(name, str) and len(name) <= 16)
+            item.encoding = item.encoding.but(charset=known)
 
     def _sequence(self, item: _Item, head: Head) -> tuple[dict[str, Any], ...]:
         tag, vr, length = head

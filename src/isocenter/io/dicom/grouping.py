@@ -122,9 +122,7 @@ def _parted(group: Group, name: str, key: Callable[[Header], Hashable]) -> list[
         return [group]
     ordered = sorted(parts, key=_ordered)
     shown = [str(k) for k in range(1, len(ordered) + 1)] if name in _NUMBERED else _told_apart(ordered)
-    return [
-        Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(ordered, shown, strict=True)
-    ]
+    return [Group(tuple(parts[value]), (*group.keys, (name, word))) for value, word in zip(ordered, shown, strict=True)]
 
 
 def _joined(values: Sequence[Hashable]) -> dict[Hashable, Hashable]:

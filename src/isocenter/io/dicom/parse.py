@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError
-from isocenter.io.dicom._cursor import Cursor, Encoding
+from isocenter.io.dicom._cursor import Cursor, Encoding, encoding
 from isocenter.io.dicom._elements import UNREADABLE
 from isocenter.io.dicom._source import Limits, Source
 from isocenter.io.dicom._walk import Pixels, Walk
@@ -35,7 +35,7 @@ _SYNTAX_OF = {  # of files without file meta information
     (False, False): "1.2.840.10008.1.2.1",
     (False, True): _BIG_ENDIAN,
 }
-_PLAIN = Encoding(implicit=False)
+_PLAIN = encoding()
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _META = {
     0x00100002: "TransferSyntaxUID",
@@ -115,10 +115,10 @@ def _walk(source: Source, at: int, kept: dict[str, Any]) -> Pixels | None:
         raise NotDicomError(source.name)
     if meta.get("TransferSyntaxUID") in _DEFLATED:
         source.inflate(at)
-    encoding = _encoding(source, at, meta.get("TransferSyntaxUID"))
+    written = _encoding(source, at, meta.get("TransferSyntaxUID"))
     # identifiers that were blanked by careless anonymisers are in the file meta information too
-    kept |= {"TransferSyntaxUID": _SYNTAX_OF.get((encoding.implicit, encoding.big), ""), **meta}
-    walk = Walk(source, at, encoding)
+    kept |= {"TransferSyntaxUID": _SYNTAX_OF.get((written.implicit, written.big), ""), **meta}
+    walk = Walk(source, at, written)
     try:
         walk.run()
     finally:
@@ -147,4 +147,4 @@ def _encoding(source: Source, at: int, syntax: str | None) -> Encoding:
     implicit = not (start[4:6].isalpha() and start[4:6].isupper())
     # groups 0004 to 00FF read in the wrong order
     looks_big = not implicit and int.from_bytes(start[:2], "little") >= 1024
-    return Encoding(implicit, looks_big if syntax is None else syntax == _BIG_ENDIAN)
+    return encoding(implicit=implicit, big=looks_big if syntax is None else syntax == _BIG_ENDIAN)

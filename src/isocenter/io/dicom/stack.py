@@ -15,8 +15,8 @@ from isocenter.io.dicom.geometry import arrange
 from isocenter.io.dicom.mosaic import is_mosaic
 from isocenter.io.dicom.planes import STRICT, Arrangement, GeometryPolicy, Planes, Problem
 from isocenter.io.dicom.radiograph import detector_flags, detector_planes, is_placed
-from isocenter.io.dicom.values.suv import suv_factors, suv_scale
 from isocenter.io.dicom.values import padding_value, read_slices, value_unit
+from isocenter.io.dicom.values.suv import suv_factors, suv_scale
 from isocenter.volume import Grid, Unit, Volume, resample
 
 if TYPE_CHECKING:

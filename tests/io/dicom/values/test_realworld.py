@@ -17,8 +17,8 @@ from tests.io.dicom.pixel_files import EXPLICIT, IMPLICIT, RLE, numbers, pixel_f
 
 from isocenter.io.dicom.frames import frames_of
 from isocenter.io.dicom.header import Header, read_header
-from isocenter.io.dicom.values.realworld import choose_map, real_world_maps, real_world_values
 from isocenter.io.dicom.values import stored_pixels
+from isocenter.io.dicom.values.realworld import choose_map, real_world_maps, real_world_values
 from isocenter.records import SeriesError
 
 ADC = codes.UCUM.SquareMillimeterPerSecond

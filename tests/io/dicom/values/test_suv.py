@@ -18,8 +18,8 @@ from tests.io.dicom.pet_reference import SHAPE, PetReference
 from isocenter.io.dicom import find_series
 from isocenter.io.dicom.frames import frames_of
 from isocenter.io.dicom.header import Header
-from isocenter.io.dicom.values.suv import SuvScale, suv_factors, suv_scale
 from isocenter.io.dicom.values import read_slices, value_unit
+from isocenter.io.dicom.values.suv import SuvScale, suv_factors, suv_scale
 from isocenter.records import SeriesError
 
 Make = Callable[..., Any]

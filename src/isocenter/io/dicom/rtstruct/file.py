@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import FileFormatError, LabelError, SeriesError
+from isocenter.io.dicom.header import NotDicomError, read_header
 from isocenter.io.dicom.rtstruct.roi import Roi, RtstructHeader, code_of, colour_of, name_of, schema_of
 from isocenter.io.dicom.seg.header import typed as typed_of
-from isocenter.io.dicom.header import NotDicomError, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import SeriesError
+from isocenter.io.dicom.codes import ANATOMICAL, category_of
 from isocenter.io.dicom.rtstruct.contours import outlines
 from isocenter.io.dicom.seg.encode import MaskPlanes
 from isocenter.io.dicom.seg.groups import reference
 from isocenter.io.dicom.seg.source import matched, source_stacks
-from isocenter.io.dicom.codes import ANATOMICAL, category_of
 from isocenter.io.files import atomic_path
 
 if TYPE_CHECKING:

@@ -88,6 +88,11 @@ class MaskPlanes:
 
     @staticmethod
     def of(array: NDArray[Any], schema: LabelSchema, kind: Kind) -> MaskPlanes:
+        """Checked against ``schema``.
+
+        Raises:
+            LabelError: Type, channels or values do not fit it.
+        """
         count, fractions = len(schema), kind == "fractional"
         if array.dtype.kind not in ("bf" if fractions else "bui"):
             needed = "probabilities (floating point)" if fractions else "boolean or whole numbers"
@@ -106,6 +111,7 @@ class MaskPlanes:
 
     @property
     def count(self) -> int:
+        """Planes of one structure."""
         return int(self.array.shape[1])
 
     def mask(self, k: int, z: int) -> NDArray[np.uint8]:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import Dataset
 
-    from isocenter.io.dicom.seg.source import Source
     from isocenter.io.dicom.header import Header
+    from isocenter.io.dicom.seg.source import Source
 
 __all__ = ["frame_groups", "reference", "set_references", "shared_groups", "stub_of"]
 

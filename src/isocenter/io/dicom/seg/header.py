@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError, IsocenterError, LabelError, SeriesError
-from isocenter.io.dicom.seg.frames import items
 from isocenter.io.dicom.header import NotDicomError, read_header
+from isocenter.io.dicom.seg.frames import items
 from isocenter.records import Code, LabelSchema, Structure
 
 if TYPE_CHECKING:

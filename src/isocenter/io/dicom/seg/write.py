@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import ConfigError, SeriesError
+from isocenter.io.dicom.codes import category_of, type_of
 from isocenter.io.dicom.seg.encode import LEVELS, Encoded, Kind, encode
 from isocenter.io.dicom.seg.groups import frame_groups, set_references, shared_groups, stub_of
 from isocenter.io.dicom.seg.source import Source, matched, reindexed, source_stacks
-from isocenter.io.dicom.codes import category_of, type_of
 from isocenter.io.files import atomic_path
 
 if TYPE_CHECKING:

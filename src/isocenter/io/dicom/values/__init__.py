@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from isocenter.io.dicom.header import Header
     from isocenter.io.dicom.values.layout import Layout
     from isocenter.io.dicom.values.rescale import Scale
-    from isocenter.io.dicom.header import Header
     from isocenter.volume import Unit
 
     Job = tuple[list[int], Pixels | None]  # slices that lie in one frame; its file where it has more such frames

@@ -15,8 +15,8 @@ from isocenter.io.dicom.values.layout import Layout
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from isocenter.io.dicom.values.encapsulated import Fragments
     from isocenter.io.dicom.header import Header
+    from isocenter.io.dicom.values.encapsulated import Fragments
 
 __all__ = ["Pixels"]
 

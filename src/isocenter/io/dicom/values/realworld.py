@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom.values.rescale import signed_as_pixels
 from isocenter.io.dicom.values import read_stored
+from isocenter.io.dicom.values.rescale import signed_as_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

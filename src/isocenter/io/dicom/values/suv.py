@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom.values.suv_times import administered_at, corrected_to
 from isocenter.io.dicom.header import tag_name
 from isocenter.io.dicom.values.realworld import real_world_maps
+from isocenter.io.dicom.values.suv_times import administered_at, corrected_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

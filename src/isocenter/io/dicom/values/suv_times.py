@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from isocenter.errors import SeriesError
-from isocenter.io.dicom.values.clock import date_and_time, date_time, time_of_day
 from isocenter.io.dicom.header import tag_name
+from isocenter.io.dicom.values.clock import date_and_time, date_time, time_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
