@@ -41,7 +41,7 @@ __all__ = ["DicomLayout"]
 _NAMES = {"CT": "ct", "MR": "mr", "PT": "pet"}
 _NOT_IMAGES = {"SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "DOC", "REG", "AU", "PLAN", "RWV", "ANN"}
 _LOOK_AT = 200
-_MOST_VOLUMES = 16  # of one series; a longer time series is no set of images of a case
+_MOST_VOLUMES = 8  # of one series; a longer series of times is no set of images of a case
 
 
 @register_layout("dicom")
