@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -295,6 +295,7 @@ class Stored:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.booleans(), st.booleans(), st.sampled_from([np.float32, np.int16, np.float64, np.uint8]))
+@example(4550, False, False, np.float32)  # lies wholly beyond the last slice
 def test_only_the_box_that_a_patch_touches_is_read_of_a_stored_source(seed, as_tensor, elastic, dtype) -> None:
     spec = FULL.model_copy(update={"elastic_mm": (3.0, 3.0, 3.0), "elastic_grid_mm": 9.0}) if elastic else FULL
     values = np.random.default_rng(seed).integers(0, 99, (2, 40, 44, 48)).astype(dtype)

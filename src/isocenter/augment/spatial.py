@@ -126,8 +126,9 @@ class SpatialMap:
         places = ends @ self.matrix[:3, :3].T + self.matrix[:3, 3]
         reach = np.abs(self._moves()).max((1, 2, 3))
         size = np.asarray(source.shape[1:])
-        low = np.clip(np.floor(places.min(0) - reach).astype(np.int64) - 1, 0, size - 1)
-        high = np.clip(np.ceil(places.max(0) + reach).astype(np.int64) + 2, low + 1, size)
+        # two voxels at least: what lies beyond the end is blended of the last two, and must be so here as well
+        low = np.clip(np.floor(places.min(0) - reach).astype(np.int64) - 1, 0, np.maximum(size - 2, 0))
+        high = np.clip(np.ceil(places.max(0) + reach).astype(np.int64) + 2, np.minimum(low + 2, size), size)
         z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
         box = np.asarray(array[:, z, y, x])
         return np.require(box, dtype or box.dtype.newbyteorder("="), ["C", "W"]), low
