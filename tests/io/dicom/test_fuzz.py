@@ -19,8 +19,8 @@ from tests.io.dicom.pixel_files import ENCODERS, NATIVE, numbers, pixel_file
 
 from isocenter.errors import IsocenterError
 from isocenter.io.dicom import find_series, read_seg_labels, seg_header, write_seg
-from isocenter.io.dicom.values.realworld import real_world_maps
 from isocenter.io.dicom.rtstruct import rtstruct_header
+from isocenter.io.dicom.values.realworld import real_world_maps
 from isocenter.io.dicom.values.suv import suv_factors
 from isocenter.records import Code, LabelSchema, Structure
 from isocenter.volume import Volume

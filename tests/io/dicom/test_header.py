@@ -247,12 +247,13 @@ def test_wrong_character_set_is_no_error(tmp_path: Path) -> None:
         ("FrameOfReferenceUID", b"1.2.5\0", b"../../"),
         ("ProtocolName", b"protoc", b"pr\0toc"),
         ("ConvolutionKernel", b"kernel", b"ke\x10nel"),
+        ("BodyPartExamined", b"THORAX", b"THO\nAX"),
     ],
 )
 def test_values_that_make_no_sense(tmp_path: Path, keyword: str, old: bytes, new: bytes) -> None:
     ds = Dataset()
     ds.EchoTime, ds.InstanceNumber, ds.FrameOfReferenceUID = "12.50", 123456, "1.2.5"
-    ds.ProtocolName, ds.ConvolutionKernel = "protoc", "kernel"
+    ds.ProtocolName, ds.ConvolutionKernel, ds.BodyPartExamined = "protoc", "kernel", "THORAX"
     path = _write(tmp_path / "a.dcm", ds)
     data = path.read_bytes()
     assert data.count(old) == 1
@@ -262,6 +263,12 @@ def test_values_that_make_no_sense(tmp_path: Path, keyword: str, old: bytes, new
     assert header.text(keyword, "none") == "none"
     with pytest.raises(SeriesError, match=f"{keyword} .* is unreadable, not 1 finite number"):
         header.number(keyword)
+
+
+def test_texts_are_one_line(tmp_path: Path) -> None:
+    ds = Dataset()
+    ds.SeriesDescription = "first line\r\nsecond\tline"
+    assert read_header(_write(tmp_path / "a.dcm", ds)).text("SeriesDescription") == "first line second line"
 
 
 def test_numbers_of_a_header() -> None:

@@ -26,7 +26,8 @@ _NUMBERS = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"UV": "Q", b"SV": "
 _CODED = (b"CS", b"AE", b"AS", b"DA", b"TM", b"DT", b"UR")
 _TEXTS = (b"LO", b"SH", b"UC")
 _PROSE = (b"LT", b"ST", b"UT")  # a backslash separates nothing in these
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BREAK = re.compile(r"[\t\r\n]+")  # not allowed in short texts, and written all the same; a message is one line
 _NOT_UID = re.compile(r"[^0-9.]")
 _LARGEST = 1 << 63
 
@@ -164,6 +165,7 @@ def _texts_of(charset: tuple[str, ...], *, split: bool) -> Decoder:
     @lru_cache(maxsize=1024)
     def decode(raw: bytes) -> Any:
         text = raw.decode("ascii") if raw.isascii() and b"\x1b" not in raw else _foreign(raw, charset)
+        text = _BREAK.sub(" ", text) if split else text
         parts = [part.rstrip("\0 ").strip() for part in text.split("\\")] if split else [text.rstrip("\0 ").strip()]
         if split and any(_CONTROL.search(part) for part in parts):
             return UNREADABLE
