@@ -18,9 +18,22 @@ from isocenter.errors import ConfigError, FileFormatError, ValueRangeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_folder", "atomic_path", "check_folder_target", "read_json", "write_json"]
+__all__ = ["atomic_folder", "atomic_path", "check_folder_target", "files_below", "read_json", "write_json"]
 
 _TARGET_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """Every file in a folder and its subfolders, in the order of their names; a file itself where ``root`` is one."""
+    if root.is_file():
+        yield root
+        return
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.is_file():  # no sockets, no dangling links
+                yield file
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from isocenter.io.dicom.deidentify.patients import Patients, read_patients
 from isocenter.io.dicom.deidentify.process import Outcome, Plan, deidentify_file
 from isocenter.io.dicom.deidentify.report import Deidentification, summary
 from isocenter.io.dicom.header import Header, NotDicomError, read_header
-from isocenter.io.files import atomic_folder, check_folder_target, write_json
+from isocenter.io.files import atomic_folder, check_folder_target, files_below, write_json
 
 if TYPE_CHECKING:
     from isocenter.workflow.progress import Progress
@@ -70,7 +70,7 @@ def deidentify(
     secret = _secret(key)
     plan = Plan(options, secret, Patients(secret, given))
     with opened(path) as root:
-        files = list(_files(Path(root)))
+        files = list(files_below(Path(root)))
         headers, outcomes, ignored = _headers(Path(root), files, plan, progress)
         with atomic_folder(out) as part:
             tell = (lambda done, total: progress("de-identifying", done, total)) if progress is not None else None
@@ -110,18 +110,6 @@ def _secret(key: str | Path | None) -> Secret:
     if key is None:
         return Secret.random()
     return read_secret(key) if Path(key).exists() else new_secret_file(key)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-        return
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.is_file():  # no sockets, no dangling links
-                yield file
 
 
 def _headers(

@@ -17,9 +17,10 @@ from isocenter.io.dicom.frames import frames_of
 from isocenter.io.dicom.grouping import Group, split
 from isocenter.io.dicom.header import Header, NotDicomError, read_header
 from isocenter.io.dicom.stack import Stack
+from isocenter.io.files import files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["Aside", "Scan", "Series", "find_series", "scan_folder"]
 
@@ -204,7 +205,7 @@ def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     ignored: list[str] = []
     damaged: dict[str, str] = {}
-    files = list(_files(root))
+    files = list(files_below(root))
     for count, file in enumerate(files, start=1):
         if progress is not None and (count % _TELL_EVERY == 0 or count == len(files)):
             progress(count, len(files))
@@ -221,18 +222,6 @@ def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None
     series = [_series(headers, list(damaged)) for headers in groups.values()]
     series.sort(key=lambda s: (s.study_uid, _series_number(s), s.uid))
     return Scan(tuple(series), tuple(ignored), damaged)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-        return
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.is_file():  # no sockets, no dangling links
-                yield file
 
 
 def _key(header: Header) -> tuple[str, ...]:
