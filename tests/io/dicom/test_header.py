@@ -23,9 +23,9 @@ from pydicom.uid import (
 )
 
 from isocenter.errors import FileFormatError, SeriesError
-from isocenter.io.dicom._wanted import KNOWN, TAGS, Kind, reserved
 from isocenter.io.dicom.header import Header, read_header, tag_name
-from isocenter.io.dicom.parse import UNREADABLE, NotDicomError, parse
+from isocenter.io.dicom.parsing import UNREADABLE, NotDicomError, parse
+from isocenter.io.dicom.parsing.wanted import KNOWN, TAGS, Kind, reserved
 
 SYNTAXES = {
     "implicit": ImplicitVRLittleEndian,

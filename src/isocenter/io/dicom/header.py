@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError, SeriesError
-from isocenter.io.dicom._wanted import TAGS
-from isocenter.io.dicom.parse import UNREADABLE, NotDicomError, parse
+from isocenter.io.dicom.parsing import UNREADABLE, NotDicomError, parse
+from isocenter.io.dicom.parsing.wanted import TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Header:
         tags: Values by DICOM keyword; an element that is absent or empty is not in it. Several values are a tuple, a
             sequence is a tuple of mappings of the same kind. Private elements stand under group, low byte and creator,
             such as ``"0029,10:SIEMENS CSA HEADER"``. A value that is there and makes no sense is
-            `isocenter.io.dicom.parse.UNREADABLE`.
+            `isocenter.io.dicom.parsing.UNREADABLE`.
         pixels_at: Byte at which the pixel data element begins, of a deflated file counted as if it were not deflated;
             the size of the file where it has none.
         frame: Index of the frame in a multi-frame file that this is about.
@@ -101,7 +101,7 @@ def tag_name(keyword: str) -> str:
 
 
 def read_header(path: str | Path) -> Header:
-    """Parse a file up to its pixels, under the limits of `isocenter.io.dicom.parse`.
+    """Parse a file up to its pixels, under the limits of `isocenter.io.dicom.parsing`.
 
     Raises:
         NotDicomError: The file is something else.

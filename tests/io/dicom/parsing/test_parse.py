@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from isocenter.errors import FileFormatError
-from isocenter.io.dicom.parse import LIMITS, UNREADABLE, Limits, NotDicomError, parse
+from isocenter.io.dicom.parsing import LIMITS, UNREADABLE, Limits, NotDicomError, parse
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 PIXELS = bytes(range(48))

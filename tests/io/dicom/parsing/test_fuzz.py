@@ -14,7 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from tests.io.dicom import mutations
+from tests.io.dicom.parsing import mutations
 from tests.io.dicom.pixel_files import ENCODERS, NATIVE, numbers, pixel_file
 
 from isocenter.errors import IsocenterError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from tests.io.dicom.mutations import mutated
+from tests.io.dicom.parsing.mutations import mutated
 from tests.io.dicom.pixel_files import DEFLATED, EXPLICIT, IMPLICIT, J2K, RLE, numbers, pixel_file
 
 # Does with every folder what the library can do, and writes down all that a person or a log would see.

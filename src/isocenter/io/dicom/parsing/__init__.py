@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import FileFormatError
-from isocenter.io.dicom._cursor import Cursor, Encoding, encoding
-from isocenter.io.dicom._elements import UNREADABLE
-from isocenter.io.dicom._source import Limits, Source
-from isocenter.io.dicom._walk import Pixels, Walk
+from isocenter.io.dicom.parsing.cursor import Cursor, Encoding, encoding
+from isocenter.io.dicom.parsing.elements import UNREADABLE
+from isocenter.io.dicom.parsing.source import Limits, Source
+from isocenter.io.dicom.parsing.walk import Pixels, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from isocenter.errors import FileFormatError
-from isocenter.io.dicom._elements import LONG_VRS, SHORT_VRS, decoders
-from isocenter.io.dicom._source import REMEDY, Source
+from isocenter.io.dicom.parsing.elements import LONG_VRS, SHORT_VRS, decoders
+from isocenter.io.dicom.parsing.source import REMEDY, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isocenter.io.dicom._cursor import ITEM, SEQUENCE_END, UNDEFINED, Cursor, shown
-from isocenter.io.dicom._elements import LONG_VRS, SHORT_VRS, UNREADABLE
-from isocenter.io.dicom._wanted import KNOWN, Kind, Wanted, reserved
+from isocenter.io.dicom.parsing.cursor import ITEM, SEQUENCE_END, UNDEFINED, Cursor, shown
+from isocenter.io.dicom.parsing.elements import LONG_VRS, SHORT_VRS, UNREADABLE
+from isocenter.io.dicom.parsing.wanted import KNOWN, Kind, Wanted, reserved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from isocenter.io.dicom._cursor import Encoding, Head
-    from isocenter.io.dicom._source import Source
+    from isocenter.io.dicom.parsing.cursor import Encoding, Head
+    from isocenter.io.dicom.parsing.source import Source
 
 __all__ = ["Pixels", "Walk"]
 
@@ -63,8 +63,8 @@ class Walk(Cursor):
 
     Example:
         >>> import pathlib, tempfile
-        >>> from isocenter.io.dicom._cursor import encoding
-        >>> from isocenter.io.dicom._source import Limits, Source
+        >>> from isocenter.io.dicom.parsing.cursor import encoding
+        >>> from isocenter.io.dicom.parsing.source import Limits, Source
         >>> path = pathlib.Path(tempfile.mkdtemp(), "rows")
         >>> _ = path.write_bytes(bytes.fromhex("28001000 5553 0200 0002  28001100 5553 0200 8001"))
         >>> with path.open("rb") as file:
