@@ -1,4 +1,9 @@
-"""DICOM: series found in folders, read as volumes; segmentations written and read.
+"""DICOM: series found in folders and read as volumes; segmentations and contours read and written.
+
+- `series`, `grouping`, `aside`: files to series to stacks; `frames` and `mosaic`: files to single images.
+- `stack`, `planes`, `geometry`, `radiograph`, `content`: a stack to a volume, or the reason why it is none.
+- `header` and `parsing`: the head of a file, under limits. `values`: pixels to HU, SUV, real-world values.
+- `seg`, `rtstruct`: what is drawn on images, in and out. `deidentify`: copies without the patient.
 
 Example:
     >>> import tempfile
@@ -9,6 +14,7 @@ Example:
 import logging
 import warnings
 
+from isocenter.io.dicom.rtstruct import read_rtstruct, read_rtstruct_labels, rtstruct_header, write_rtstruct
 from isocenter.io.dicom.seg import SegHeader, read_seg, read_seg_fractions, read_seg_labels, seg_header, write_seg
 from isocenter.io.dicom.series import Aside, Scan, Series, find_series, scan_folder
 from isocenter.io.dicom.stack import STRICT, GeometryPolicy, Problem, Stack
@@ -29,10 +35,14 @@ __all__ = [
     "Series",
     "Stack",
     "find_series",
+    "read_rtstruct",
+    "read_rtstruct_labels",
     "read_seg",
     "read_seg_fractions",
     "read_seg_labels",
+    "rtstruct_header",
     "scan_folder",
     "seg_header",
+    "write_rtstruct",
     "write_seg",
 ]
