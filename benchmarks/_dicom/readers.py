@@ -79,8 +79,9 @@ def _isocenter_stack(stack: Any, given: Given) -> None:
     sheared = False
     try:
         volume = stack.volume()
-        sheared = volume.grid.rectified() is not volume.grid
-        given.volumes.append((volume.array[0], volume.grid.affine))
+        sheared = stack.grid(GeometryPolicy(tilt="rectify")) != volume.grid
+        if not any(flag.startswith("a projection without a place") for flag in stack.flags()):
+            given.volumes.append((volume.array[0], volume.grid.affine))
         if codes:
             given.crashed.append(f"volume() of a stack with problems {codes}")
     except IsocenterError as error:
