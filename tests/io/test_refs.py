@@ -82,3 +82,34 @@ def test_missing_file_is_told_when_it_is_read(tmp_path: Path) -> None:
         ref.grid()
     with pytest.raises(FileFormatError, match="does not exist"):
         ref.read()
+
+
+def test_notes_say_what_was_done_and_left_out(make_series: Make) -> None:
+    def tilted(z: int, ds: Any) -> None:
+        x, y, height = (float(v) for v in ds.ImagePositionPatient)
+        ds.ImagePositionPatient = [x, y + 0.6 * z, height]
+        if z > 5:
+            ds.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    (series,) = find_series(make_series(tilted, count=8).folder)
+    ref = series_ref("ct", series)
+    tilt, aside = pickle.loads(pickle.dumps(ref)).notes()  # noqa: S301 our own bytes
+    assert "13.50 degrees off their normal (gantry tilt): kept exactly" in tilt
+    assert aside == "2 file(s) set aside: a scout view (LOCALIZER in ImageType)"
+    (plain,) = find_series(make_series().folder)
+    assert series_ref("ct", plain).notes() == ()
+
+
+def test_pet_is_read_in_suv_or_says_why_not(make_series: Make, caplog: pytest.LogCaptureFixture) -> None:
+    def pet(z: int, ds: Any) -> None:
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.128"
+        ds.Modality, ds.Units, ds.RescaleIntercept = "PT", "BQML", 0
+        del ds.RescaleType
+
+    (series,) = find_series(make_series(pet).folder)
+    ref = series_ref("pet", series)
+    assert ref.read().unit == "Bq/ml"
+    (note,) = ref.notes()
+    assert note.startswith("stays in the unit of the scanner, not SUV: ")
+    assert note.partition(": ")[2] in caplog.text
+    assert "Canary" not in note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,6 +216,19 @@ def test_empty_structures_are_flagged_by_their_values() -> None:
     masks = Volume(np.stack([np.zeros(BASE.shape), np.ones(BASE.shape), np.ones(BASE.shape)]), BASE, "label")
     decoded = Decoded((Masks(schema=schema, image="ct", read=lambda: masks),))
     assert [f.text.split(":")[0] for f in pipeline.restore(decoded, sample).flags] == ["a"]
+
+
+def test_what_images_say_of_themselves_is_flagged() -> None:
+    pipeline = Pipeline(plan_of())
+    case = case_of(BASE)
+    image = replace(case.images["ct"], notes=lambda: ("tilted", "two files set aside"))
+    sample = pipeline.prepare(replace(case, images={"ct": image, "unused": replace(image, name="unused")}))
+    found = pipeline.restore(Decoded((), flags=(Flag("seen", "text"),)), sample).flags
+    assert [(f.code, f.text, f.level) for f in found] == [
+        ("image-note", "ct: tilted", "note"),
+        ("image-note", "ct: two files set aside", "note"),
+        ("seen", "text", "note"),
+    ]
 
 
 def test_every_input_comes_onto_the_grid_of_the_reference() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ class _NiftiReader:
 class _StackReader:
     name: str
     stack: Stack
+    aside: tuple[str, ...] = ()
 
     def __call__(self, region: Region | None, level: int) -> Volume:
         _only_level_0(self.name, level)
@@ -61,17 +63,29 @@ class _StackReader:
 
     def _unit(self) -> Unit | None:
         """PET in SUVbw, where its headers say enough; else as rescaled, and told."""
+        why_not = self._no_suv()
+        if why_not:
+            _LOG.warning("image %r %s", self.name, why_not)
+        return "SUVbw" if why_not == "" else None
+
+    def _no_suv(self) -> str | None:
+        """Why PET stays as the scanner gave it, ``""`` where it does not; ``None`` for other modalities."""
         if self.stack.headers[0].text("Modality") != "PT":
             return None
         try:
             suv_factors(self.stack.headers)
         except SeriesError as error:
-            _LOG.warning("image %r stays in the unit of the scanner, not SUV: %s", self.name, error)
-            return None
-        return "SUVbw"
+            return f"stays in the unit of the scanner, not SUV: {error}"
+        return ""
 
     def grid(self) -> Grid:
         return self.stack.grid()
+
+    def notes(self) -> tuple[str, ...]:
+        why_not = self._no_suv()
+        unit: Unit | None = "SUVbw" if why_not == "" else None
+        set_aside = [f"{n} file(s) set aside: {reason}" for reason, n in Counter(self.aside).items()]
+        return (*self.stack.flags(unit=unit), *([why_not] if why_not else []), *set_aside)
 
 
 def nifti_ref(name: str, path: str | Path, modality: str | None = None, *, channel: int | None = None) -> ImageRef:
@@ -99,10 +113,14 @@ def series_ref(name: str, series: Series, stack: Stack | None = None) -> ImageRe
         SeriesError: It has several stacks, and none was chosen.
     """
     stack = stack or series.stack()
-    reader = _StackReader(name, stack)
+    # the name of the file that a copy repeats tells a person nothing
+    reader = _StackReader(name, stack, tuple(a.reason.partition(" of ")[0] for a in series.aside))
     instances = dict.fromkeys(h.text("SOPInstanceUID") for h in stack.headers)
     uids = {"study": series.study_uid, "series": series.uid, "instances": ",".join(instances)}
-    return ImageRef(name, series.source, reader, reader.grid, modality=series.modality, uids=uids, files=stack.files)
+    return ImageRef(
+        name, series.source, reader, reader.grid, modality=series.modality, uids=uids, files=stack.files,
+        notes=reader.notes,
+    )  # fmt: skip
 
 
 def stack_of(image: ImageRef) -> Stack | None:

@@ -114,8 +114,14 @@ class Pipeline:
         """
         annotations = tuple(self._place(a, sample) for a in decoded.annotations)
         maps = {name: self._turn_back(volume, sample) for name, volume in decoded.maps.items()}
-        flags = decoded.flags + tuple(f for a in annotations for f in _empty_structures(a))
+        flags = self._image_notes(sample.case) + decoded.flags
+        flags += tuple(f for a in annotations for f in _empty_structures(a))
         return Prediction(sample.case, annotations, maps, flags, provenance)
+
+    def _image_notes(self, case: Case) -> tuple[Flag, ...]:
+        """What the images that were used say of themselves."""
+        used = [case.images[i.name] for i in self.plan.inputs if i.name in case.images]
+        return tuple(Flag("image-note", f"{image.name}: {note}") for image in used for note in image.notes())
 
     def _place(self, annotation: Annotation, sample: Sample) -> Annotation:
         if isinstance(annotation, LabelMap | Masks):

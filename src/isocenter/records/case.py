@@ -20,6 +20,10 @@ Region = tuple[tuple[int, int, int], tuple[int, int, int]]
 A = TypeVar("A")
 
 
+def _nothing() -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class ImageRef:
     """An image that has not been read yet.
@@ -34,6 +38,8 @@ class ImageRef:
         uids: DICOM identifiers needed to refer to it: ``study``, ``series``, and ``instances`` (comma-joined); empty
             for other formats.
         files: Its files, in slice order for a DICOM series.
+        notes: What was done to make one volume of its files, or is left open by them, in sentences for a person; from
+            headers alone. They go into the flags of a prediction.
     """
 
     name: str
@@ -43,6 +49,7 @@ class ImageRef:
     modality: str | None = None
     uids: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    notes: Callable[[], tuple[str, ...]] = _nothing
 
     def read(self, region: Region | None = None, level: int = 0) -> Volume:
         """Voxels of ``region`` (all, where ``None``) at resolution ``level``.
