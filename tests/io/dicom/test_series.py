@@ -106,3 +106,30 @@ def test_nothing_but_the_patient_key_is_taken_from_the_person(make_series: Make)
     assert "Canary" not in seen
     assert "19000101" not in seen
     assert "Canary" not in repr(series)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_damaged_file_is_blamed_on_the_series_it_names(
+    make_series: Make, assert_right: Make, tmp_path: Path, lost: bool
+) -> None:
+    first, second = make_series(), make_series()
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for k, truth in enumerate((first, second)):
+        for file in truth.files:
+            shutil.copy(file, flat / f"{k}{Path(file).name}")
+    uid = first.datasets[0].SeriesInstanceUID.encode()
+    broken = bytearray(Path(first.files[-1]).read_bytes())
+    at = broken.index(b"\x28\x00\x10\x00US")  # Rows, whose length now leads out of the file
+    broken[at + 6 : at + 8] = b"\xff\xff"
+    if lost:
+        broken[broken.index(uid) : broken.index(uid) + 4] = b"9.9."
+    (flat / "broken.dcm").write_bytes(broken)
+    ours, other = (
+        next(s for s in find_series(flat) if s.uid == t.datasets[0].SeriesInstanceUID) for t in (first, second)
+    )
+    assert [p.code for p in ours.stack().problems()] == ["damaged-file"]
+    if lost:  # it could be a slice of either
+        assert [p.code for p in other.stack().problems()] == ["damaged-file"]
+    else:
+        assert_right(other.stack().volume(), second.datasets)

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from isocenter.errors import FileFormatError, SeriesError
-from isocenter.io.dicom.parsing import UNREADABLE, NotDicomError, parse
+from isocenter.errors import SeriesError
+from isocenter.io.dicom.parsing import UNREADABLE, DamagedHeadError, NotDicomError, parse
 from isocenter.io.dicom.parsing.wanted import TAGS
 
 if TYPE_CHECKING:
@@ -112,5 +112,6 @@ def read_header(path: str | Path) -> Header:
     lost = tags.get("Modality", UNREADABLE) is UNREADABLE or not tags.keys() & {"SeriesInstanceUID", "Rows"}
     if lost and not str(tags.get("SOPClassUID", "")).startswith(_NO_SERIES):
         # what is missing was cut off, or was never an image; neither is passed over in silence
-        raise FileFormatError(f"{path}: damaged DICOM header (Modality or SeriesInstanceUID is lost); export it again")
+        text = f"{path}: damaged DICOM header (Modality or SeriesInstanceUID is lost); export it again"
+        raise DamagedHeadError(text, str(tags.get("SeriesInstanceUID", "")))
     return Header(parsed.file, parsed.size, tags, parsed.pixels.at if parsed.pixels else parsed.size)

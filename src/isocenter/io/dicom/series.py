@@ -16,11 +16,12 @@ from isocenter.io.dicom.aside import Aside, set_aside, without_copies
 from isocenter.io.dicom.frames import frames_of
 from isocenter.io.dicom.grouping import Group, split
 from isocenter.io.dicom.header import Header, NotDicomError, read_header
+from isocenter.io.dicom.parsing import DamagedHeadError
 from isocenter.io.dicom.stack import Stack
 from isocenter.io.files import files_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Aside", "Scan", "Series", "find_series", "scan_folder"]
 
@@ -49,7 +50,8 @@ class Series:
         uid: Series Instance UID; ``""`` where it was blanked: such files are told apart by their folder.
         study_uid: Study Instance UID.
         headers: Head of every file.
-        damaged: Files in the same folders that are DICOM and cannot be parsed.
+        damaged: Files that are DICOM, cannot be parsed, and may be part of it: those that name it before the damage,
+            and those in the same folders that name no other series.
     """
 
     uid: str
@@ -205,6 +207,7 @@ def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None
     groups: dict[tuple[str, ...], list[Header]] = defaultdict(list)
     ignored: list[str] = []
     damaged: dict[str, str] = {}
+    named: dict[str, str] = {}
     files = list(files_below(root))
     for count, file in enumerate(files, start=1):
         if progress is not None and (count % _TELL_EVERY == 0 or count == len(files)):
@@ -215,11 +218,15 @@ def scan_folder(path: str | Path, *, progress: Callable[[int, int], None] | None
             ignored.append(str(file))
         except FileFormatError as error:
             damaged[str(file)] = str(error)
+            named[str(file)] = error.series if isinstance(error, DamagedHeadError) else ""
         else:
             groups[_key(header)].append(header)
     if ignored or damaged:
         _LOG.info("%s: %d files are not DICOM, %d are damaged", path, len(ignored), len(damaged))
-    series = [_series(headers, list(damaged)) for headers in groups.values()]
+    known = {header.text("SeriesInstanceUID") for headers in groups.values() for header in headers[:1]} - {""}
+    # a UID that no other file has may itself be damaged
+    blamed = {file: uid if uid in known else "" for file, uid in named.items()}
+    series = [_series(headers, blamed) for headers in groups.values()]
     series.sort(key=lambda s: (s.study_uid, _series_number(s), s.uid))
     return Scan(tuple(series), tuple(ignored), damaged)
 
@@ -233,10 +240,11 @@ def _key(header: Header) -> tuple[str, ...]:
     return ("", os.path.dirname(header.file), *kind)
 
 
-def _series(headers: list[Header], damaged: list[str]) -> Series:
+def _series(headers: list[Header], damaged: Mapping[str, str]) -> Series:
     study, uid = headers[0].text("StudyInstanceUID"), headers[0].text("SeriesInstanceUID")
     folders = {os.path.dirname(h.file) for h in headers}
-    return Series(uid, study, tuple(headers), tuple(f for f in damaged if os.path.dirname(f) in folders))
+    suspects = (f for f, named in damaged.items() if (named == uid if named else os.path.dirname(f) in folders))
+    return Series(uid, study, tuple(headers), tuple(suspects))
 
 
 def _series_number(series: Series) -> float:

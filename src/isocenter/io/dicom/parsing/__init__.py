@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["LIMITS", "UNREADABLE", "Limits", "NotDicomError", "Parsed", "Pixels", "parse"]
+__all__ = ["LIMITS", "UNREADABLE", "DamagedHeadError", "Limits", "NotDicomError", "Parsed", "Pixels", "parse"]
 
 LIMITS = Limits()
 """What the head of a file may ask for unless the caller says otherwise."""
@@ -48,6 +48,18 @@ class NotDicomError(Exception):
     """The file is not DICOM at all; it is counted, not complained about."""
 
 
+class DamagedHeadError(FileFormatError):
+    """The file says that it is DICOM and cannot be parsed.
+
+    Attributes:
+        series: Series Instance UID that was read before the damage; ``""`` where there was none. It may be damaged too.
+    """
+
+    def __init__(self, text: str, series: str = "") -> None:
+        super().__init__(text)
+        self.series = series
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What the head of a file says.
@@ -70,7 +82,8 @@ def parse(path: str | Path, limits: Limits = LIMITS) -> Parsed:
 
     Raises:
         NotDicomError: The file is something else, or a directory of other files (DICOMDIR), which is not followed.
-        FileFormatError: It says that it is DICOM and cannot be parsed, or asks for more than ``limits``.
+        DamagedHeadError: It says that it is DICOM and cannot be parsed, or asks for more than ``limits``.
+        FileFormatError: It cannot be opened.
 
     Example:
         >>> from pydicom.data import get_testdata_file
@@ -95,9 +108,9 @@ def _parsed(source: Source) -> Parsed:
     kept: dict[str, Any] = {}
     try:
         pixels = _walk(source, 0 if plain else 132, kept)
-    except FileFormatError:
+    except FileFormatError as error:
         if not plain or _looks_like_dicom(kept):
-            raise
+            raise DamagedHeadError(str(error), str(kept.get("SeriesInstanceUID", ""))) from error
     if plain and not _looks_like_dicom(kept):
         raise NotDicomError(source.name)
     return Parsed(source.name, source.file_size, kept, pixels)
