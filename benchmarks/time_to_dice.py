@@ -142,6 +142,10 @@ def rows_of(runs: Sequence[dict[str, Any]], patient: dict[str, str]) -> list[dic
             rows.append(row(f"{minutes:g} min: wall time of the fit, of the budget", float(np.median(share)), "",
                             spread=[min(share), max(share)], most=1.1))  # fmt: skip
         elif minutes in ours:
+            ahead = [ours[minutes]["dice"][c] - dice[c] for c in cases]
+            paired = bootstrap_mean(ahead, [patient[c] for c in cases])
+            rows.append(row(f"{minutes:g} min: isocenter less {who}, paired", float(np.mean(ahead)), "",
+                            spread=[paired.low, paired.high]))  # fmt: skip
             rows.append(
                 row(f"{minutes:g} min: {who}, whole wall time with prediction", group["seconds"][0] / 60, "min")
             )
