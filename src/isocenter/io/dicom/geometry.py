@@ -67,7 +67,10 @@ def _uneven(
         if policy.missing != "fill" or lost > len(gaps):  # more than are there would be invention
             return None, "", [problem]
         flag = f"{lost} missing slice(s) of {len(gaps) + 1 + lost} filled by interpolation between their neighbours"
-        return np.concatenate([[0.0], np.cumsum(np.rint(ratio))]), flag, []
+        index = np.concatenate([[0.0], np.cumsum(np.rint(ratio))])
+        whole = residual_mm(planes, fit_affine(planes, 1.0, index), index) <= policy.tolerance_mm
+        if whole or policy.spacing != "resample":
+            return index, flag, []
     if policy.spacing != "resample":
         return None, "", [_spacing(gaps)]
     length = float(gaps.sum())
