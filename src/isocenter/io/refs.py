@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from isocenter.errors import ConfigError, GeometryError, SeriesError
 from isocenter.io.dicom.values.suv import suv_factors
@@ -61,7 +61,7 @@ class _StackReader:
         _check_region(self.name, region, self.stack.grid().shape)
         return self.stack.volume(slices=(z0, z1), unit=unit).crop((0, y0, x0), (z1 - z0, y1, x1))
 
-    def _unit(self) -> Unit | None:
+    def _unit(self) -> Literal["SUVbw"] | None:
         """PET in SUVbw, where its headers say enough; else as rescaled, and told."""
         why_not = self._no_suv()
         if why_not:
@@ -83,7 +83,7 @@ class _StackReader:
 
     def notes(self) -> tuple[str, ...]:
         why_not = self._no_suv()
-        unit: Unit | None = "SUVbw" if why_not == "" else None
+        unit: Literal["SUVbw"] | None = "SUVbw" if why_not == "" else None
         set_aside = [f"{n} file(s) set aside: {reason}" for reason, n in Counter(self.aside).items()]
         return (*self.stack.flags(unit=unit), *([why_not] if why_not else []), *set_aside)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -64,12 +64,12 @@ def write_image(
 ) -> Written:
     """Write ``name.nii.gz`` and ``name.json``; of diffusion-weighted volumes ``name.bval`` and ``name.bvec`` too."""
     unit: Unit = "SUVbw" if suv else image.unit
-    wanted: Unit | None = "SUVbw" if suv else None
+    wanted: Literal["SUVbw"] | None = "SUVbw" if suv else None
     flags = list(dict.fromkeys(flag for stack in image.stacks for flag in stack.flags(policy, unit=wanted)))
     if image.left_out:
         flags.append(f"{image.left_out} of {image.left_out + len(image.stacks)} volumes could not be used")
     constant: list[int] = []
-    _write_voxels(folder / f"{name}.nii.gz", image, policy, unit if suv else None, constant)
+    _write_voxels(folder / f"{name}.nii.gz", image, policy, wanted, constant)
     if constant:
         flags.append(f"{len(constant)} volume(s) have the same value everywhere")
     more = _write_diffusion(folder, name, image, flags)
@@ -99,7 +99,9 @@ def rounded(grid: Grid) -> tuple[float, float, float]:
     return z, y, x
 
 
-def _write_voxels(path: Path, image: Joined, policy: GeometryPolicy, unit: Unit | None, constant: list[int]) -> None:
+def _write_voxels(
+    path: Path, image: Joined, policy: GeometryPolicy, unit: Literal["SUVbw"] | None, constant: list[int]
+) -> None:
     def volumes(dtype: DTypeLike) -> Iterator[NDArray[Any]]:
         constant.clear()
         for number, stack in enumerate(image.stacks):
@@ -120,7 +122,7 @@ def _write_voxels(path: Path, image: Joined, policy: GeometryPolicy, unit: Unit 
         write(np.float32)
 
 
-def _read(stack: Stack, grid: Grid, policy: GeometryPolicy, unit: Unit | None) -> NDArray[Any]:
+def _read(stack: Stack, grid: Grid, policy: GeometryPolicy, unit: Literal["SUVbw"] | None) -> NDArray[Any]:
     # asked for by slices, an image may be constant: that is for a network to refuse, not for a converter
     array: NDArray[Any] = stack.volume(policy, slices=(0, grid.shape[0]), unit=unit).array[0]
     return array

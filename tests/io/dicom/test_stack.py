@@ -24,7 +24,7 @@ from pydicom.uid import (
 from scipy.spatial.transform import Rotation
 
 from isocenter.io.dicom import GeometryPolicy, Stack, find_series
-from isocenter.records import GeometryError, SeriesError
+from isocenter.records import ConfigError, GeometryError, SeriesError
 
 Make = Callable[..., Any]
 SHUFFLE = [4, 1, 6, 2, 9, 3]
@@ -220,3 +220,9 @@ def test_some_slices_only(make_series: Make) -> None:
     whole, part = stack.volume(), stack.volume(slices=(2, 5))
     np.testing.assert_array_equal(part.array, whole.array[:, 2:5])
     assert part.grid.is_close(whole.grid.crop((2, 0, 0), (5, 5, 7)))
+
+
+def test_a_unit_that_values_would_only_be_called_by_is_refused(make_series: Make) -> None:
+    stack = _only(make_series().folder)
+    with pytest.raises(ConfigError, match=r"unit 'a\.u\.' is asked for; give 'SUVbw'"):
+        stack.volume(unit="a.u.")  # type: ignore[arg-type]

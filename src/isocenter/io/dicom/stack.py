@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from isocenter.errors import IsocenterError, SeriesError, ValueRangeError
+from isocenter.errors import ConfigError, IsocenterError, SeriesError, ValueRangeError
 from isocenter.io.dicom.content import kind_problems, mixture_problems
 from isocenter.io.dicom.geometry import arrange
 from isocenter.io.dicom.mosaic import is_mosaic
@@ -109,7 +109,7 @@ class Stack:
         name = f"series {self.uid}" if self.uid else f"series without UID beside {self.headers[0].file}"
         return f"{name} ({self.label})" if self.keys else name
 
-    def flags(self, policy: GeometryPolicy = STRICT, *, unit: Unit | None = None) -> tuple[str, ...]:
+    def flags(self, policy: GeometryPolicy = STRICT, *, unit: Literal["SUVbw"] | None = None) -> tuple[str, ...]:
         """What was done to the slices to make one volume of them, in words; empty where they are as they were.
 
         Args:
@@ -161,7 +161,11 @@ class Stack:
         return read_slices(self.headers[start:stop])
 
     def volume(
-        self, policy: GeometryPolicy = STRICT, *, slices: tuple[int, int] | None = None, unit: Unit | None = None
+        self,
+        policy: GeometryPolicy = STRICT,
+        *,
+        slices: tuple[int, int] | None = None,
+        unit: Literal["SUVbw"] | None = None,
     ) -> Volume:
         """Voxels in their places: HU for CT, otherwise as rescaled.
 
@@ -177,7 +181,10 @@ class Stack:
             GeometryError: See `grid`.
             FileFormatError: Pixels are truncated or damaged.
             ValueRangeError: Every voxel has the same value.
+            ConfigError: Another unit is asked for; values would only be called so.
         """
+        if unit not in (None, "SUVbw"):
+            raise ConfigError(f"{self._name}: unit {unit!r} is asked for; give 'SUVbw', or none for values as rescaled")
         grid = self._lattice(policy)
         found = self._arranged(policy)
         resampled = found.places is not None or self._rectifies(policy)
@@ -191,7 +198,7 @@ class Stack:
         if unit == "SUVbw":
             factors = suv_factors(self.headers)[slice(*part) if part else slice(None)]
             array = (array * factors[:, None, None]).astype(np.float32)
-        stated = unit or value_unit(self.headers[0])
+        stated: Unit = unit or value_unit(self.headers[0])
         if part is not None:
             return Volume(array, grid.crop((start, 0, 0), (stop, *grid.shape[1:])), stated)
         if found.places is not None:
