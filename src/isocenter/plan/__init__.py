@@ -3,6 +3,7 @@
 from isocenter.plan.budget import BudgetSpec, CandidateSpec
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
 from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec, ViewSpec
+from isocenter.plan.options import Options, read_options
 from isocenter.plan.registry import Registry
 from isocenter.plan.schema import (
     SCHEMA_VERSION,
@@ -24,6 +25,7 @@ __all__ = [
     "InputSpec",
     "IntensitySpec",
     "NetworkSpec",
+    "Options",
     "Plan",
     "PreprocessSpec",
     "Registry",
@@ -33,6 +35,7 @@ __all__ = [
     "ViewSpec",
     "dump_plan",
     "parse_plan",
+    "read_options",
     "read_plan",
     "set_values",
     "write_plan",

@@ -31,13 +31,14 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class InputSpec(Part):
-    """An image that the network reads.
+    """An image, or a row of numbers, that the network reads.
 
     Attributes:
         name: Its name in the cases.
         modality: DICOM modality, e.g. ``"CT"``.
-        channels: Channels it has.
+        channels: Channels it has; of a vector: its numbers.
         required: ``False``: a case may lack it; the network is told by ``present``.
+        kind: ``"image"``, or ``"vector"``: numbers that belong to the case as a whole, such as measurements.
 
     Example:
         >>> InputSpec(name="pet", modality="PT", required=False).channels
@@ -48,6 +49,7 @@ class InputSpec(Part):
     modality: str = "OT"
     channels: int = Field(default=1, ge=1)
     required: bool = True
+    kind: Literal["image", "vector"] = "image"
 
 
 class IntensitySpec(Part):
@@ -213,7 +215,7 @@ class Plan(Part):
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:
         names = [i.name for i in self.inputs]
-        if not names:
+        if not any(i.kind == "image" for i in self.inputs):
             raise ValueError("inputs: a plan needs at least one image")
         if len(set(names)) != len(names):
             raise ValueError(f"inputs: names are not unique: {', '.join(names)}")

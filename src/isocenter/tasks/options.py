@@ -1,28 +1,23 @@
-"""Options of a task: typed, and refused with the known ones named."""
+"""Options of a task."""
 
 from __future__ import annotations
 
-import difflib
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from isocenter.errors import PlanError
-from isocenter.plan import TaskSpec
+from isocenter import plan
+from isocenter.plan import Options, TaskSpec
 
 __all__ = ["TaskOptions", "read_options"]
 
 
-class TaskOptions(BaseModel):
+class TaskOptions(Options):
     """Base of what ``task.options`` of a plan may hold: one field an option, with its default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+Kind = TypeVar("Kind", bound=TaskOptions)
 
 
-Options = TypeVar("Options", bound=TaskOptions)
-
-
-def read_options(kind: type[Options], spec: TaskSpec) -> Options:
+def read_options(kind: type[Kind], spec: TaskSpec) -> Kind:
     """The options of a plan's task.
 
     Raises:
@@ -34,14 +29,4 @@ def read_options(kind: type[Options], spec: TaskSpec) -> Options:
         >>> read_options(Mine, TaskSpec(name="mine", options={"margin": 2})).margin
         2.0
     """
-    try:
-        return kind(**spec.options)
-    except ValidationError as error:
-        first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    known = ", ".join(kind.model_fields) or "none"
-    if first["type"] != "extra_forbidden":
-        raise PlanError(f"task.options.{key}: {first['msg']}, found {first['input']!r}; {spec.name} knows {known}")
-    near = difflib.get_close_matches(key, kind.model_fields, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise PlanError(f"task.options: no {key!r}{hint}; {spec.name} knows {known}")
+    return plan.read_options(kind, spec.options, where="task.options", owner=spec.name)
