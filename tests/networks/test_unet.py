@@ -199,7 +199,7 @@ def test_heads_start_at_their_bias() -> None:
 @pytest.mark.parametrize(
     ("options", "heads", "says"),
     [
-        ({"chanels": [4]}, None, r"network.options.chanels.*channels"),
+        ({"chanels": [4]}, None, r"chanels.*did you mean .channels"),
         ({"norm": "layer"}, None, r"network.options.norm"),
         ({"strides": [[1, 1, 1]]}, None, "1 strides for 3 channels"),
         ({"strides": [[1, 1, 1], [0, 2, 2], [1, 2, 2]]}, None, r"network.options.strides.1.0"),
