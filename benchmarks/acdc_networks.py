@@ -101,7 +101,7 @@ def print_costs(file: Path, folder: Path, splits: Path, work: Path) -> None:
     learner = Learner(plan, device="cpu", progress=None)
     dataset = open_dataset(folder, splits=splits)
     learner.prepare(dataset, work / "cache")
-    samples = learner.prepared.choose(tuple(dataset.splits["train"]))
+    samples = learner.prepared.choose(tuple(dataset.split("train").ids))
     before = psutil.Process().memory_info().rss / 1e9
     timing = time_steps(plan, samples, device="cpu", steps=12, seconds=40)
     cases = [samples.whole(k) for k in range(4)]

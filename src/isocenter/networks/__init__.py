@@ -1,9 +1,22 @@
-"""Second layer: networks by registered name; the contract they keep is in `isocenter.networks.contract`."""
+"""Second layer: networks by registered name; the contract they keep is in `isocenter.networks.contract`.
 
+A family is a module that registers builders. Most are made of `Parts` by `EncoderDecoder`.
+"""
+
+from isocenter.networks import (  # noqa: F401 they register themselves
+    densenet,
+    hybrid,
+    light,
+    pseudo3d,
+    segresnet,
+    swin_unetr,
+    unet,
+    vnet,
+)
 from isocenter.networks.assembly import EncoderDecoder, Parts
-from isocenter.networks.contract import HeadSpec, NetworkBuilder, build_network, network, networks
+from isocenter.networks.contract import HeadSpec, NetworkBuilder, build_network, network, networks, small_options
 from isocenter.networks.ensemble import Ensemble
-from isocenter.networks.unet import UNetOptions
+from isocenter.networks.stages import SkipDecoder, StageEncoder, StageOptions
 
 __all__ = [
     "EncoderDecoder",
@@ -11,8 +24,11 @@ __all__ = [
     "HeadSpec",
     "NetworkBuilder",
     "Parts",
-    "UNetOptions",
+    "SkipDecoder",
+    "StageEncoder",
+    "StageOptions",
     "build_network",
     "network",
     "networks",
+    "small_options",
 ]

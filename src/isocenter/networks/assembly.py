@@ -33,23 +33,23 @@ class Parts:
     Attributes:
         dimensions: Of the convolutions, 2 or 3. In 2, slices are folded into the batch.
         encoder: Makes the encoder for so many channels.
-        decoder: Makes the decoder of an encoder down to a level; nothing to learn where that is the coarsest.
+        decoder: Makes the decoder of an encoder for the levels that heads read.
         stem: Factors by which the stem makes the input coarser, by axis of the convolutions.
         make_stem: Makes the stem for so many channels, and says how many come out; blocks of voxels become channels
             where ``None``.
         context: Slices on each side that are stacked as channels.
-        bridge: Between encoder and decoder where slices are apart: made for the encoder, called with its features,
-            ``(batch * slices, ...)``, and the batch.
+        bridge: Between encoder and decoder where slices are apart: made for the encoder and the levels that heads read,
+            called with its features, ``(batch * slices, ...)``, and the batch.
         pooling: Of global heads.
     """
 
     dimensions: int
     encoder: Callable[[int], nn.Module]
-    decoder: Callable[[Any, int], nn.Module]
+    decoder: Callable[[Any, Sequence[int]], nn.Module]
     stem: Sequence[int]
     make_stem: Callable[[int], tuple[nn.Module, int]] | None = None
     context: int = 0
-    bridge: Callable[[Any], nn.Module] | None = None
+    bridge: Callable[[Any, Sequence[int]], nn.Module] | None = None
     pooling: Pooling = field(default="mean")
 
 
@@ -80,10 +80,11 @@ class EncoderDecoder(nn.Module):
         self.steps = _steps(parts.stem, self.encoder.strides)
         self.multiple = self.steps[-1]
         self.levels_of = {n: level_of(h.stride, self.steps) for n, h in heads.items() if h.kind == "strided"}
-        self.depth = _depth(heads, self.levels_of, len(self.steps))
-        decoder: Any = parts.decoder(self.encoder, self.depth)
+        read = _read(heads, self.levels_of, len(self.steps))
+        self.depth = min(read, default=len(self.steps) - 1)
+        decoder: Any = parts.decoder(self.encoder, read)
         self.decoder: Decoder = decoder
-        self.bridge = parts.bridge(self.encoder) if parts.bridge is not None else None
+        self.bridge = parts.bridge(self.encoder, read) if parts.bridge is not None else None
         self.vectors = VectorStream(inputs)
         if self.vectors.names and not any(h.kind == "global" for h in heads.values()):
             raise PlanError(
@@ -116,7 +117,7 @@ class EncoderDecoder(nn.Module):
         if self.bridge is not None:
             features = self.bridge(features, batch)
         out: dict[str, Tensor] = {}
-        levels = self.decoder(features) if self.depth < len(features) - 1 else features[-1:]
+        levels = self.decoder(features)
         for name, head in self.heads_.items():
             if head.kind == "global":
                 pooled = self._pooled(features[-1], batch)
@@ -160,13 +161,13 @@ def _steps(stem: Sequence[int], strides: Sequence[Sequence[int]]) -> list[list[i
     return steps
 
 
-def _depth(heads: Mapping[str, HeadSpec], levels: Mapping[str, int], count: int) -> int:
-    """Finest level that some head needs."""
-    need = count - 1
-    for name, head in heads.items():
-        if head.kind != "global":
-            need = min(need, levels.get(name, 0))
-    return need
+def _read(heads: Mapping[str, HeadSpec], levels: Mapping[str, int], count: int) -> list[int]:
+    """Levels of the decoder that some head reads."""
+    found = set(levels.values())
+    for head in heads.values():
+        if head.kind == "dense":
+            found |= set(range(min(head.levels, count)))
+    return sorted(found)
 
 
 def _padded(x: Tensor, multiple: Sequence[int]) -> Tensor:

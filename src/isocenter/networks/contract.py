@@ -24,7 +24,7 @@ from isocenter.plan import InputSpec, NetworkSpec, Registry
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["HeadSpec", "NetworkBuilder", "build_network", "network", "networks"]
+__all__ = ["HeadSpec", "NetworkBuilder", "build_network", "network", "networks", "small_options"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,15 @@ NetworkBuilder = Callable[[NetworkSpec, Sequence[InputSpec], Mapping[str, HeadSp
 networks: Registry[NetworkBuilder] = Registry("network", home="isocenter.networks")
 
 
-def network(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
+_SMALL: dict[str, Mapping[str, Any]] = {}
+
+
+def network(name: str, *, small: Mapping[str, Any] | None = None) -> Callable[[NetworkBuilder], NetworkBuilder]:
     """Decorator that registers a builder: ``@network("mine")``; plans then ask for it by ``network.name: mine``.
+
+    Args:
+        name: In plans.
+        small: Options of an instance that computes fast, for `isocenter.check_network`.
 
     Raises:
         PlanError: The name is taken.
@@ -65,7 +72,19 @@ def network(name: str) -> Callable[[NetworkBuilder], NetworkBuilder]:
         >>> "constant" in networks
         True
     """
+    if small is not None:
+        _SMALL[name] = dict(small)
     return networks.register(name)
+
+
+def small_options(name: str) -> Mapping[str, Any]:
+    """Options that a network's author named for quick checks; none where he named none.
+
+    Raises:
+        PlanError: No such network.
+    """
+    _ = networks[name]
+    return _SMALL.get(name, {})
 
 
 def build_network(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]) -> Any:

@@ -2,7 +2,7 @@
 
 An encoder is a module whose ``forward(x)`` gives the features of every level, the finest first, and that has
 ``channels`` (of each level) and ``strides`` (of each level against the one before, by axis). A decoder takes these and
-gives the levels that heads read, from ``depth`` (the finest needed) to the coarsest, and has ``channels`` of every one.
+gives levels from the finest that a head reads to the coarsest, and has ``channels`` of every one.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ Sizes = Sequence[int]
 class Encoder(Protocol):
     """See the module's text."""
 
-    channels: Sequence[int]
-    strides: Sequence[Sizes]
+    @property
+    def channels(self) -> Sequence[int]:
+        """Of each level."""
+
+    @property
+    def strides(self) -> Sequence[Sizes]:
+        """Of each level against the one before."""
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Features of every level, the finest first."""
@@ -50,7 +55,9 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """See the module's text."""
 
-    channels: Sequence[int]
+    @property
+    def channels(self) -> Sequence[int]:
+        """Of each level."""
 
     def __call__(self, features: list[Tensor]) -> list[Tensor]:
         """Levels from the finest that is needed to the coarsest."""
@@ -140,7 +147,7 @@ class SkipDecoder(nn.ModuleList):
 
     Args:
         encoder: Whose features are joined.
-        depth: Finest level needed; stages below it are not built.
+        levels: Those that heads read; stages finer than all of them are not built.
         stage: Makes the convolutions of a level: ``stage(level, c_in, c_out)``.
         enlarge: Makes what doubles the size before the features are joined: ``enlarge(level, c_in, c_out)`` that gives
             ``c_out`` channels; nearest neighbours, channels as they are, where ``None``.
@@ -151,7 +158,7 @@ class SkipDecoder(nn.ModuleList):
     def __init__(
         self,
         encoder: Encoder,
-        depth: int,
+        levels: Sequence[int],
         stage: Callable[[int, int, int], nn.Module],
         *,
         enlarge: Callable[[int, int, int], nn.Module] | None = None,
@@ -159,13 +166,14 @@ class SkipDecoder(nn.ModuleList):
         join: Literal["concatenate", "add"] = "concatenate",
     ) -> None:
         width = tuple(encoder.channels)
-        levels = range(len(width) - 1)
-        coming = [width[k] if enlarge is not None else width[k + 1] for k in levels]
+        depth = min(levels, default=len(width) - 1)
+        steps = range(len(width) - 1)
+        coming = [width[k] if enlarge is not None else width[k + 1] for k in steps]
         joined = [c if join == "add" else c + w for c, w in zip(coming, width[:-1], strict=True)]
-        super().__init__([stage(k, joined[k], width[k]) if k >= depth else nn.Identity() for k in levels])
+        super().__init__([stage(k, joined[k], width[k]) if k >= depth else nn.Identity() for k in steps])
         self.channels, self.depth, self.join = width, depth, join
-        self.enlarge = _from(depth, levels, lambda k: enlarge(k, width[k + 1], width[k])) if enlarge else None
-        self.gates = _from(depth, levels, lambda k: gate(k, width[k], coming[k])) if gate else None
+        self.enlarge = _from(depth, steps, lambda k: enlarge(k, width[k + 1], width[k])) if enlarge else None
+        self.gates = _from(depth, steps, lambda k: gate(k, width[k], coming[k])) if gate else None
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """See `Decoder`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from isocenter import plan
 from isocenter.plan import Options, TaskSpec
+from isocenter.plan import read_options as read_from
 
 __all__ = ["TaskOptions", "read_options"]
 
@@ -29,4 +29,4 @@ def read_options(kind: type[Kind], spec: TaskSpec) -> Kind:
         >>> read_options(Mine, TaskSpec(name="mine", options={"margin": 2})).margin
         2.0
     """
-    return plan.read_options(kind, spec.options, where="task.options", owner=spec.name)
+    return read_from(kind, spec.options, where="task.options", owner=spec.name)

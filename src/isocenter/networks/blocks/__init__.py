@@ -1,11 +1,50 @@
 """Parts that networks are made of."""
 
-from isocenter.networks.blocks.convolution import (
-    DepthToSpace,
-    ResidualBlock,
-    SpaceToDepth,
-    convolution,
-    normalisation,
+from isocenter.networks.blocks.attention import (
+    AttentionGate,
+    ChannelSqueeze,
+    ConcurrentSqueeze,
+    SpatialSqueeze,
+    Squeeze,
+    squeeze_layer,
 )
+from isocenter.networks.blocks.convolution import (
+    BottleneckBlock,
+    PlainBlock,
+    PreActivationBlock,
+    ResidualBlock,
+    convolution,
+    dropout_layer,
+    normalisation,
+    transposed,
+)
+from isocenter.networks.blocks.dropout import dropout_active, dropout_layers
+from isocenter.networks.blocks.rearrange import DepthToSpace, SpaceToDepth
+from isocenter.networks.blocks.recurrent import ConvGRU, ConvLSTM, SliceRecurrence
+from isocenter.networks.blocks.selfattention import GlobalLocalBlock, WindowAttention
 
-__all__ = ["DepthToSpace", "ResidualBlock", "SpaceToDepth", "convolution", "normalisation"]
+__all__ = [
+    "AttentionGate",
+    "BottleneckBlock",
+    "ChannelSqueeze",
+    "ConcurrentSqueeze",
+    "ConvGRU",
+    "ConvLSTM",
+    "DepthToSpace",
+    "GlobalLocalBlock",
+    "PlainBlock",
+    "PreActivationBlock",
+    "ResidualBlock",
+    "SliceRecurrence",
+    "SpaceToDepth",
+    "SpatialSqueeze",
+    "Squeeze",
+    "WindowAttention",
+    "convolution",
+    "dropout_active",
+    "dropout_layer",
+    "dropout_layers",
+    "normalisation",
+    "squeeze_layer",
+    "transposed",
+]

@@ -1,4 +1,4 @@
-"""Convolution units for two and three dimensions, and the space-to-depth stem."""
+"""Convolution units for two and three dimensions: plain, residual, bottleneck, pre-activated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-__all__ = ["DepthToSpace", "ResidualBlock", "SpaceToDepth", "convolution", "normalisation"]
+__all__ = [
+    "BottleneckBlock",
+    "PlainBlock",
+    "PreActivationBlock",
+    "ResidualBlock",
+    "convolution",
+    "dropout_layer",
+    "normalisation",
+    "transposed",
+]
 
 Sizes = Sequence[int]
 
@@ -32,6 +40,47 @@ def normalisation(name: str, dimensions: int, channels: int) -> nn.Module:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
+def dropout_layer(dimensions: int, share: float) -> nn.Module:
+    """Dropout of whole channels; nothing where ``share`` is 0."""
+    kind = nn.Dropout3d if dimensions == 3 else nn.Dropout2d
+    return kind(share) if share else nn.Identity()
+
+
+def transposed(dimensions: int, c_in: int, c_out: int, stride: Sizes) -> nn.Module:
+    """Transposed convolution that enlarges by ``stride``."""
+    kind = nn.ConvTranspose3d if dimensions == 3 else nn.ConvTranspose2d
+    return kind(c_in, c_out, tuple(stride), tuple(stride))  # type: ignore[arg-type]
+
+
+class PlainBlock(nn.Sequential):
+    """Convolution, norm, activation, so many times (Ronneberger et al. 2015); the first has the stride.
+
+    Args:
+        dimensions: 2 or 3.
+        c_in: Channels in.
+        c_out: Channels out.
+        kernel: Of all convolutions.
+        stride: Of the first.
+        norm: See `normalisation`.
+        dropout: Share of channels that are dropped in training, after the last.
+        units: Convolutions.
+    """
+
+    def __init__(
+        self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0,
+        units: int = 2,
+    ) -> None:  # fmt: skip
+        parts: list[nn.Module] = []
+        for k in range(units):
+            one = [1] * dimensions
+            parts += [
+                convolution(dimensions, c_out if k else c_in, c_out, kernel, one if k else stride, bias=False),
+                normalisation(norm, dimensions, c_out),
+                nn.LeakyReLU(0.01, inplace=True),
+            ]
+        super().__init__(*parts, dropout_layer(dimensions, dropout))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions with a shortcut (He et al. 2016); the shortcut is 1x1 where channels or size change.
 
@@ -43,61 +92,100 @@ class ResidualBlock(nn.Module):
         stride: Of the first.
         norm: See `normalisation`.
         dropout: Share of channels that are dropped in training.
+        squeeze: Weighs channels or places before the shortcut is added; see `isocenter.networks.blocks.attention`.
     """
 
     def __init__(
-        self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0
-    ) -> None:
+        self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0,
+        squeeze: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.first = convolution(dimensions, c_in, c_out, kernel, stride, bias=False)
         self.norm1 = normalisation(norm, dimensions, c_out)
         self.second = convolution(dimensions, c_out, c_out, kernel, bias=False)
         self.norm2 = normalisation(norm, dimensions, c_out)
         self.act = nn.LeakyReLU(0.01, inplace=True)
-        drop = nn.Dropout3d if dimensions == 3 else nn.Dropout2d
-        self.drop = drop(dropout) if dropout else nn.Identity()
-        self.short: nn.Module = nn.Identity()
-        if c_in != c_out or any(s != 1 for s in stride):
-            one = [1] * dimensions
-            self.short = nn.Sequential(
-                convolution(dimensions, c_in, c_out, one, stride, bias=False), normalisation(norm, dimensions, c_out)
-            )
+        self.drop = dropout_layer(dimensions, dropout)
+        self.squeeze = squeeze
+        self.short = _shortcut(dimensions, c_in, c_out, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same number of dimensions; channels and size as configured."""
         y = self.act(self.norm1(self.first(x)))
-        y = self.drop(self.norm2(self.second(y)))
+        plain = self.second(y)
+        y = self.drop(self.norm2(plain))
+        y = y if self.squeeze is None else self.squeeze(y, plain)
         return self.act(y + self.short(x))  # type: ignore[no-any-return]
 
 
-class SpaceToDepth(nn.Module):
-    """Move blocks of voxels into channels: ``(B, C, n*f, ...)`` to ``(B, C * prod(f), n, ...)`` (Shi et al. 2016)."""
+class BottleneckBlock(nn.Module):
+    """1x1 to a quarter of the channels, 3x3, 1x1 back, with a shortcut (He et al. 2016).
 
-    def __init__(self, factors: Sizes) -> None:
+    Args:
+        dimensions: 2 or 3.
+        c_in: Channels in.
+        c_out: Channels out.
+        kernel: Of the middle convolution.
+        stride: Of the middle convolution.
+        norm: See `normalisation`.
+        dropout: Share of channels that are dropped in training.
+        squeeze: As in `ResidualBlock`.
+    """
+
+    def __init__(
+        self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0,
+        squeeze: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.factors = tuple(factors)
+        inner, one = max(4, c_out // 4), [1] * dimensions
+        self.body = nn.Sequential(
+            convolution(dimensions, c_in, inner, one, bias=False), normalisation(norm, dimensions, inner),
+            nn.LeakyReLU(0.01, inplace=True),
+            convolution(dimensions, inner, inner, kernel, stride, bias=False), normalisation(norm, dimensions, inner),
+            nn.LeakyReLU(0.01, inplace=True),
+            convolution(dimensions, inner, c_out, one, bias=False),
+        )  # fmt: skip
+        self.norm, self.drop = normalisation(norm, dimensions, c_out), dropout_layer(dimensions, dropout)
+        self.squeeze = squeeze
+        self.act = nn.LeakyReLU(0.01, inplace=True)
+        self.short = _shortcut(dimensions, c_in, c_out, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sizes must be multiples of the factors."""
-        b, c, *size = x.shape
-        split = [v for n, f in zip(size, self.factors, strict=True) for v in (n // f, f)]
-        d = len(size)
-        x = x.reshape(b, c, *split).permute(0, 1, *range(3, 3 + 2 * d, 2), *range(2, 2 + 2 * d, 2))
-        return x.reshape(b, -1, *[n // f for n, f in zip(size, self.factors, strict=True)])
+        """As `ResidualBlock`."""
+        plain = self.body(x)
+        y = self.drop(self.norm(plain))
+        y = y if self.squeeze is None else self.squeeze(y, plain)
+        return self.act(y + self.short(x))  # type: ignore[no-any-return]
 
 
-class DepthToSpace(nn.Module):
-    """Inverse of `SpaceToDepth`."""
+class PreActivationBlock(nn.Module):
+    """Norm and activation before each of two convolutions, identity beside them (He et al. 2016b; Myronenko 2018).
 
-    def __init__(self, factors: Sizes) -> None:
+    Args:
+        dimensions: 2 or 3.
+        channels: In and out.
+        kernel: Of both convolutions.
+        norm: See `normalisation`.
+    """
+
+    def __init__(self, dimensions: int, channels: int, *, kernel: Sizes, norm: str) -> None:
         super().__init__()
-        self.factors = tuple(factors)
-        self.blocks = int(torch.tensor(self.factors).prod())
+        self.norm1 = normalisation(norm, dimensions, channels)
+        self.norm2 = normalisation(norm, dimensions, channels)
+        self.first = convolution(dimensions, channels, channels, kernel, bias=False)
+        self.second = convolution(dimensions, channels, channels, kernel, bias=False)
+        self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C * prod(f), n, ...)`` to ``(B, C, n*f, ...)``."""
-        b, c, *size = x.shape
-        d = len(size)
-        x = x.reshape(b, c // self.blocks, *self.factors, *size)
-        order = [v for a in range(d) for v in (2 + d + a, 2 + a)]
-        return x.permute(0, 1, *order).reshape(b, -1, *[n * f for n, f in zip(size, self.factors, strict=True)])
+        """Same shape."""
+        y = self.first(self.act(self.norm1(x)))
+        return x + self.second(self.act(self.norm2(y)))  # type: ignore[no-any-return]
+
+
+def _shortcut(dimensions: int, c_in: int, c_out: int, stride: Sizes, norm: str) -> nn.Module:
+    if c_in == c_out and all(s == 1 for s in stride):
+        return nn.Identity()
+    one = [1] * dimensions
+    return nn.Sequential(
+        convolution(dimensions, c_in, c_out, one, stride, bias=False), normalisation(norm, dimensions, c_out)
+    )
