@@ -236,7 +236,7 @@ def test_plans_that_do_not_fit_are_refused():
     with pytest.raises(PlanError, match="at least one structure"):
         Segmentation(TaskSpec(), "ct")
     with pytest.raises(
-        PlanError, match=r"no 'dice_wieght' \(did you mean 'dice_weight'\?\); segmentation knows .*levels"
+        PlanError, match=r"dice_wieght: no such option \(did you mean 'dice_weight'\?\); segmentation knows .*levels"
     ):
         Segmentation(TaskSpec(structures=one, options={"dice_wieght": 1}), "ct")
     with pytest.raises(PlanError, match=r"task\.options\.levels: .* found 0"):

@@ -13,8 +13,10 @@ from isocenter.cli.options import (
     CacheFolder,
     DatasetPath,
     Device,
+    Dimensions,
     Images,
     MemoryLimit,
+    NetworkName,
     Overwrite,
     Path,
     Quiet,
@@ -45,6 +47,8 @@ def command(
     image: Images = None,
     annotation: AnnotationName = None,
     structure: Structures = None,
+    network: NetworkName = None,
+    dimensions: Dimensions = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     budget: BudgetTime = None,
@@ -70,8 +74,8 @@ def command(
     start_logging(quiet)
     given = read_plan(plan) if plan is not None else None
     said = plan_options(
-        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings,
-        budget=budget, memory=memory, cache=cache,
+        task=task, target=target, image=image, annotation=annotation, structure=structure,
+        network=network, dimensions=dimensions, settings=settings, budget=budget, memory=memory, cache=cache,
     )  # fmt: skip
     with bars(quiet) as progress:
         model = fit(

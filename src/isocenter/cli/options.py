@@ -18,9 +18,11 @@ __all__ = [
     "CacheFolder",
     "DatasetPath",
     "Device",
+    "Dimensions",
     "Images",
     "Json",
     "MemoryLimit",
+    "NetworkName",
     "Overwrite",
     "Path",
     "Quiet",
@@ -60,6 +62,12 @@ AnnotationName = Annotated[
 Structures = Annotated[
     list[str] | None, typer.Option("--structure", help="Kind of object that a detection looks for; repeatable.")
 ]
+NetworkName = Annotated[
+    str | None, typer.Option("--network", metavar="NAME", help="Family of networks; the planner chooses by default.")
+]
+Dimensions = Annotated[
+    int | None, typer.Option("--dimensions", metavar="2|3", min=2, max=3, help="Of the network's convolutions.")
+]
 BudgetTime = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +98,8 @@ def plan_options(
     image: list[str] | None,
     annotation: str | None,
     structure: list[str] | None,
+    network: str | None,
+    dimensions: int | None,
     settings: list[str] | None,
     budget: str | None,
     memory: str | None,
@@ -100,6 +110,8 @@ def plan_options(
         "target": target,
         "images": image or (),
         "structures": structure or (),
+        "network": network,
+        "dimensions": dimensions,  # type: ignore[typeddict-item] # typer has seen to it
         "settings": settings or (),
         "budget": budget,
         "memory": memory,

@@ -11,8 +11,10 @@ from isocenter.cli.options import (
     CacheFolder,
     DatasetPath,
     Device,
+    Dimensions,
     Images,
     MemoryLimit,
+    NetworkName,
     Overwrite,
     Path,
     Quiet,
@@ -37,6 +39,8 @@ def command(
     image: Images = None,
     annotation: AnnotationName = None,
     structure: Structures = None,
+    network: NetworkName = None,
+    dimensions: Dimensions = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     budget: BudgetTime = None,
@@ -55,8 +59,8 @@ def command(
     if out.exists() and not overwrite:
         raise ConfigError(f"{out}: is there already; give another --out, or --overwrite")
     said = plan_options(
-        task=task, target=target, image=image, annotation=annotation, structure=structure, settings=settings,
-        budget=budget, memory=memory, cache=cache,
+        task=task, target=target, image=image, annotation=annotation, structure=structure,
+        network=network, dimensions=dimensions, settings=settings, budget=budget, memory=memory, cache=cache,
     )  # fmt: skip
     with bars(quiet) as progress:
         made = make_plan(dataset, splits=splits, device=device, progress=progress, **said)

@@ -51,4 +51,4 @@ def read_options(kind: type[Kind], given: Mapping[str, Any], *, where: str, owne
         raise PlanError(f"{at}: {first['msg']}, found {first['input']!r}; {owner} knows {known}")
     near = difflib.get_close_matches(key, kind.model_fields, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise PlanError(f"{where}: no {key!r}{hint}; {owner} knows {known}")
+    raise PlanError(f"{where}.{key}: no such option{hint}; {owner} knows {known}")

@@ -38,7 +38,7 @@ class Candidate:
 def candidates(plan: Plan) -> tuple[Candidate, ...]:
     """Variants of ``plan``, the most thorough first.
 
-    Networks other than ``unet`` vary in their batch alone, since their options are their own.
+    Networks without stages of ``channels`` vary in their batch alone.
 
     Example:
         >>> plan = Plan.model_validate({
@@ -50,14 +50,20 @@ def candidates(plan: Plan) -> tuple[Candidate, ...]:
     """
     need = STEPS_2D if plan.network.dimensions == 2 else STEPS_3D
     found = [("by rules", need, dict[str, Any]())]
-    if plan.network.name == "unet" and plan.network.options.get("channels"):
+    if plan.network.options.get("channels"):
         channels = plan.network.options["channels"]
-        found.insert(0, ("wide", 5 * need, {"network.options.channels": [c * 3 // 2 for c in channels]}))
-        found.append(("narrow", need, {"network.options.channels": [max(8, c // 2) for c in channels]}))
+        heads = int(plan.network.options.get("attention_heads", 4)) if plan.network.name == "hybrid" else 1
+        found.insert(0, ("wide", 5 * need, {"network.options.channels": [_even(c * 3 // 2, heads) for c in channels]}))
+        found.append(("narrow", need, {"network.options.channels": [_even(max(8, c // 2), heads) for c in channels]}))
     if plan.training.batch >= 2:
         halved = plan.training.batch // 2
         found.append(("small batch", need, {"training.batch": halved} | (_steady(plan) if halved < 8 else {})))
     return tuple(_candidate(plan, *one) for one in found)
+
+
+def _even(channels: int, heads: int) -> int:
+    """Attention needs a multiple of its heads; convolutions do not mind."""
+    return -(-channels // heads) * heads
 
 
 def _steady(plan: Plan) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ CASE_VOXELS = 2_500_000
 PATCH_VOXELS = 96**3
 """Of a patch whose three axes are equally fine; thick slices are not pooled by the stem and count double."""
 MAX_OBLIQUITY_DEG = 30.0
+CONTEXT_VOXELS = 96
+"""Least edge of a 3-D patch, where a case is that long: what lies around a small structure tells it from others."""
 THICK = 3.0
 THICKNESS_VOXELS = 3.0
 LEAST = 7
@@ -73,7 +76,7 @@ def _canonical(grid: Grid) -> str:
 
 def choose_dimensions(
     spacing: NDArray[np.float64], size_mm: NDArray[np.float64], *, objects: bool = False
-) -> tuple[int, Reason]:
+) -> tuple[Literal[2, 3], Reason]:
     """2-D where slices are thick and few, else 3-D; whole objects need 3-D wherever there are slices."""
     slices = round(float(size_mm[0] / spacing[0]))
     ratio = float(spacing[0] / min(spacing[1:]))
@@ -157,8 +160,9 @@ def choose_patch(
 ) -> tuple[Sizes, Reason]:
     """Patch on the working grid.
 
-    2-D: what covers the annotated box of 95 % of the cases with a fifth around it. 3-D: the shape of a case, cut where
-    it is longest until it fits the voxel budget. Multiples of 16 (8 where short), so that pooling divides it.
+    2-D: what covers the annotated box of 95 % of the cases with a fifth around it. 3-D: that box, at least
+    `CONTEXT_VOXELS` long where the case is, cut where it is longest until it fits the voxel budget. Multiples of 16
+    (less where short), so that pooling divides it.
     """
     extent = found.extent_mm()
     if dimensions == 2:
@@ -174,13 +178,16 @@ def choose_patch(
         return (1, y, x), f"covers the annotated box of 95 % of the cases ({box}) and around it"
     budget = PATCH_VOXELS // voxel_cost(spacing)
     patch = shape.astype(float)
+    if extent is not None:
+        patch = np.minimum(patch, np.maximum(1.4 * extent / spacing, CONTEXT_VOXELS))
     while np.prod(patch) > budget:
         patch[np.argmax(patch * spacing)] *= 0.98
-    grain = np.where(patch >= 48, 16, 8)
-    sizes = np.maximum(8, np.round(patch / grain) * grain).astype(np.int64)
+    grain = np.where(patch >= 48, 16, np.where(patch >= 16, 8, 2))
+    sizes = np.maximum(np.minimum(grain, 8), np.round(patch / grain) * grain).astype(np.int64)
     while np.prod(sizes) > budget:  # rounding took it over the budget
         longest = np.argmax(np.where(sizes > grain, sizes * spacing, 0))
         sizes[longest] -= grain[longest]
     whole = float(np.prod(np.minimum(sizes, shape)) / np.prod(shape))
     z, y, x = (int(n) for n in sizes)
-    return (z, y, x), f"{100 * whole:.0f} % of the median case, within {budget / 1e6:.1f} million voxels"
+    box = ", what covers the annotated box" if extent is not None and np.all(sizes >= extent / spacing) else ""
+    return (z, y, x), f"{100 * whole:.0f} % of the median case{box}, within {budget / 1e6:.1f} million voxels"

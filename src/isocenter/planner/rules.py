@@ -8,7 +8,7 @@ where no structure needs them finer, and the stem moves 2x2(x2) voxels into chan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from isocenter.plan import (
     TrainingSpec,
     ViewSpec,
 )
+from isocenter.planner.families import choose_network, network_options, sees_stacks, stack_of
 from isocenter.planner.fingerprint import Fingerprint
 from isocenter.planner.geometry import (
     choose_dimensions,
@@ -47,7 +48,14 @@ FEWEST_CASES = 5
 
 
 def plan_by_rules(
-    found: Fingerprint, *, task: TaskSpec, inputs: Sequence[InputSpec], reference: str, name: str = "model"
+    found: Fingerprint,
+    *,
+    task: TaskSpec,
+    inputs: Sequence[InputSpec],
+    reference: str,
+    name: str = "model",
+    network: str | None = None,
+    dimensions: Literal[2, 3] | None = None,
 ) -> Plan:
     """Plan for a dataset.
 
@@ -57,9 +65,11 @@ def plan_by_rules(
         inputs: Images that the network reads.
         reference: The one whose grid the result is given on.
         name: Of the model to be.
+        network: Family, by registered name; chosen by the task where ``None``.
+        dimensions: Of its convolutions; chosen by the images where ``None``.
 
     Raises:
-        PlanError: No such task, or a specification that it cannot work with.
+        PlanError: No such task or network, or a specification that it cannot work with.
 
     Example:
         >>> from isocenter.plan import StructureSpec
@@ -75,8 +85,11 @@ def plan_by_rules(
     reasons: dict[str, str] = {}
     orientation, reasons["preprocess.orientation"] = choose_orientation(found)
     spacing, size_mm, extents = _in_order(found, orientation)
-    dimensions, reasons["network.dimensions"] = choose_dimensions(spacing, size_mm, objects=task.name == "detection")
-    working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, dimensions)
+    family, reasons["network.name"] = choose_network(network, task)
+    stacks = sees_stacks(family) and dimensions != 2 and size_mm[0] / spacing[0] >= 2
+    dimensions, reasons["network.dimensions"] = _dimensions(dimensions, family, stacks, spacing, size_mm, task)
+    flat = dimensions == 2 or stacks
+    working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, 2 if flat else 3)
     actual = np.where(np.asarray(working) == 0, spacing, working)
     shape = np.maximum(1, np.round(size_mm / actual)).astype(np.int64)
     heads = build_task(task, reference).heads().values()
@@ -88,19 +101,17 @@ def plan_by_rules(
         dimensions = 3 if patch[0] > 1 else dimensions
         reasons["training.patch"] = "the whole median case: the answer belongs to all of it"
     else:
-        patch, reasons["training.patch"] = choose_patch(extents, actual, shape, dimensions)
+        patch, reasons["training.patch"] = choose_patch(extents, actual, shape, 2 if flat else 3)
+        if stacks:
+            patch, more = stack_of(patch, int(shape[0]))
+            reasons["training.patch"] += f"; {more}"
     optional = any(not i.required for i in inputs)
-    training = _training(task, dimensions, patch, optional, 1 if dimensions == 2 else voxel_cost(actual), reasons)
+    training = _training(task, 2 if flat else 3, patch, optional, 1 if flat else voxel_cost(actual), reasons)
     reach = max((head.stride for head in heads if head.kind == "strided"), default=1)
-    topology = choose_topology(np.asarray(patch), actual, dimensions, reach=reach)
-    norm, why = _normalisation(task, training.batch)
+    topology = choose_topology(np.asarray(patch), actual, 2 if flat else 3, reach=reach)
+    norm, why = _normalisation(task, training.batch * (patch[0] if stacks else 1))
     reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
-    options: dict[str, Any] = {
-        "stem": topology.stem,
-        "strides": topology.strides,
-        "channels": topology.channels,
-        "norm": norm,
-    }
+    options = dict(network_options(family, topology, norm))
     intensity = _intensity(found, inputs, reasons)
     reasons["inference.window"] = "the training patch" + (", each case as a whole" if whole else ", half overlapping")
     return Plan(
@@ -109,7 +120,7 @@ def plan_by_rules(
         preprocess=PreprocessSpec(
             reference=reference, orientation=orientation, spacing_mm=working, intensity=dict(intensity)
         ),
-        network=NetworkSpec(dimensions=dimensions, options=_plain(options)),  # type: ignore[arg-type]
+        network=NetworkSpec(name=family, dimensions=dimensions, options=_plain(options)),
         task=task,
         training=training,
         inference=InferenceSpec(
@@ -121,6 +132,19 @@ def plan_by_rules(
         ),
         reasons=reasons,
     )
+
+
+def _dimensions(
+    asked: Literal[2, 3] | None, family: str, stacks: bool, spacing: NDArray[np.float64],
+    size_mm: NDArray[np.float64], task: TaskSpec,
+) -> tuple[Literal[2, 3], str]:  # fmt: skip
+    if asked is not None:
+        return asked, "asked for"
+    if stacks:
+        return 3, "slices are computed apart and speak to each other"
+    if family == "hybrid" and size_mm[0] / spacing[0] >= 2:
+        return 3, "made for volumes"
+    return choose_dimensions(spacing, size_mm, objects=task.name == "detection")
 
 
 def _normalisation(task: TaskSpec, batch: int) -> tuple[str, str]:

@@ -157,6 +157,8 @@ def _refuse_contradiction(plan: Plan, options: PlanOptions) -> None:
         "target": (options.get("target"), plan.task.target),
         "annotation": (options.get("annotation"), plan.task.annotation),
         "images": (tuple(options.get("images", ())), tuple(i.name for i in plan.inputs)),
+        "network": (options.get("network"), plan.network.name),
+        "dimensions": (options.get("dimensions"), plan.network.dimensions),
         "structures": (tuple(options.get("structures", ())), tuple(s.name for s in plan.task.structures)),
     }
     for name, (asked, planned) in stated.items():

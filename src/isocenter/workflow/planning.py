@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class PlanOptions(TypedDict, total=False):
         structures: Kinds of objects of a detection; all that the dataset declares, where empty.
         images: Images that the network reads, the reference first; all that every case has, where empty.
         annotation: Set of annotations that is the truth, ``"main"`` by default.
+        network: Family of networks, by registered name; the rules choose by default.
+        dimensions: 2 or 3, of its convolutions; the rules choose by default.
         settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
         budget: Wall time of a whole fit, as ``"10min"``: variants of the plan are timed on this machine, one is chosen
             and given as many steps as fit.
@@ -46,6 +48,8 @@ class PlanOptions(TypedDict, total=False):
     structures: Sequence[str]
     images: Sequence[str]
     annotation: str
+    network: str | None
+    dimensions: Literal[2, 3] | None
     settings: Iterable[str] | Mapping[str, Any]
     budget: str | float | None
     memory: str | float | None
@@ -143,7 +147,10 @@ def study(
     problems = (*dataset.problems, *lost, *found.problems)
     for problem in (*lost, *found.problems):
         log.warning("left out: %s", problem)
-    rules = plan_by_rules(found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name)
+    rules = plan_by_rules(
+        found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name,
+        network=options.get("network"), dimensions=options.get("dimensions"),
+    )  # fmt: skip
     rules = rules.model_copy(update={"reasons": {"preprocess.reference": why, **rules.reasons}})
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
     return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems)
