@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from isocenter.data import Dataset as Dataset
+    from isocenter.networks import check_network as check_network
     from isocenter.pipeline import Model as Model
     from isocenter.plan import Plan as Plan
     from isocenter.records import Case as Case
@@ -59,6 +60,7 @@ _EXPORTS = {
     "Result": "isocenter.workflow",
     "Structure": "isocenter.records",
     "Volume": "isocenter.volume",
+    "check_network": "isocenter.networks",
     "convert": "isocenter.workflow",
     "deidentify": "isocenter.workflow",
     "demo": "isocenter.workflow",

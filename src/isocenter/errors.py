@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "CacheError",
     "ConfigError",
+    "ContractError",
     "DatasetError",
     "FileFormatError",
     "GeometryError",
@@ -64,6 +65,10 @@ class SplitError(DatasetError):
 
 class PlanError(IsocenterError):
     """A plan with an unknown key, a wrong value, or parts that do not fit each other."""
+
+
+class ContractError(IsocenterError):
+    """A plug-in that does not keep its contract."""
 
 
 class ModelIntegrityError(IsocenterError):

@@ -14,6 +14,7 @@ from isocenter.networks import (  # noqa: F401 they register themselves
     vnet,
 )
 from isocenter.networks.assembly import EncoderDecoder, Parts
+from isocenter.networks.checking import NetworkReport, check_network
 from isocenter.networks.contract import HeadSpec, NetworkBuilder, build_network, network, networks, small_options
 from isocenter.networks.ensemble import Ensemble
 from isocenter.networks.stages import SkipDecoder, StageEncoder, StageOptions
@@ -23,11 +24,13 @@ __all__ = [
     "Ensemble",
     "HeadSpec",
     "NetworkBuilder",
+    "NetworkReport",
     "Parts",
     "SkipDecoder",
     "StageEncoder",
     "StageOptions",
     "build_network",
+    "check_network",
     "network",
     "networks",
     "small_options",

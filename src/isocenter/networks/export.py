@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isocenter.errors import ConfigError
+from isocenter.errors import MissingExtraError
 from isocenter.plan import InputSpec
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def to_onnx(
         file: To write.
 
     Raises:
-        ConfigError: The extra ``export`` is not installed.
+        MissingExtraError: The extra ``export`` is not installed.
     """
     try:
         import onnx  # noqa: F401 torch asks for both late, in words of its own
         import onnxscript  # noqa: F401
     except ImportError:
-        raise ConfigError("ONNX needs onnx and onnxscript: pip install 'isocenter[export]'") from None
+        raise MissingExtraError("ONNX needs onnx and onnxscript: pip install 'isocenter[export]'") from None
     flat = Positional(network, inputs, outputs).eval()
     with torch.inference_mode(), _quiet():
         torch.onnx.export(
@@ -126,7 +126,7 @@ def to_openvino(
         example: From `example_of`; its sizes are those of the exported network.
 
     Raises:
-        ConfigError: The extra ``export`` is not installed.
+        MissingExtraError: The extra ``export`` is not installed.
     """
     ov = import_openvino()
     flat = Positional(_without_group_norm(network), inputs, outputs).eval()
@@ -143,14 +143,14 @@ def import_openvino() -> Any:
     imported.
 
     Raises:
-        ConfigError: It is not installed.
+        MissingExtraError: It is not installed.
     """
     if "openvino.tools.ovc" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # Python's way to make an import fail
     try:
         import openvino
     except ImportError:
-        raise ConfigError("OpenVINO is not installed: pip install 'isocenter[export]'") from None
+        raise MissingExtraError("OpenVINO is not installed: pip install 'isocenter[export]'") from None
     return openvino
 
 
