@@ -115,7 +115,7 @@ def test_parts_that_do_not_exist_or_fit(refused: Run, nnunet: Run) -> None:
     refused([*fit, "network.name=unett"], "no network 'unett' (did you mean 'unet'?)")
     refused([*fit, "network.options.width=3"], "network.options.width", "unet knows")
     refused([*fit, "training.strategy=supervized"], "no strategy 'supervized' (did you mean 'supervised'?)")
-    refused([*fit, "task.options={dise_weight: 1}"], "dise_weight", "did you mean 'dice_weight'?")
+    refused([*fit, "task.options={tolerence_mm: 1}"], "tolerence_mm", "did you mean 'tolerance_mm'?")
     refused(["--plugin", "no_such_module", "inspect", "data"], "--plugin no_such_module: cannot be imported")
 
 

@@ -10,7 +10,7 @@ from isocenter.errors import ContractError, PlanError
 from isocenter.networks import check_network, network, networks
 from isocenter.networks.contract import small_options
 
-OURS = tuple(n for n in networks.names() if n != "swin-unetr")
+OURS = tuple(n for n in networks.names() if n not in ("swin-unetr", "measured"))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -25,6 +25,12 @@ def test_a_wrapped_network_says_what_it_does_not_serve() -> None:
     assert report.count("passed") >= 10
     assert {c.setting for c in report.checks if c.outcome == "not served"} == {"2-D, strided", "2-D, global"}
     assert "take 'unet' or 'resnet'" in str(report)
+
+
+def test_a_network_of_numbers_is_looked_at_as_one() -> None:
+    report = check_network("measured", dimensions=[2])
+    assert report.count("passed") == 6
+    assert {c.setting for c in report.checks if c.outcome == "passed"} == {"2-D, global, of numbers"}
 
 
 @pytest.mark.slow

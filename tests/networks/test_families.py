@@ -191,7 +191,7 @@ def test_a_light_network_is_light() -> None:
     assert light.stem[0].stride == (2, 2, 2)
 
 
-@pytest.mark.parametrize("name", [n for n in networks.names() if n != "swin-unetr"])
+@pytest.mark.parametrize("name", [n for n in networks.names() if n not in ("swin-unetr", "measured")])
 def test_dropout_is_where_the_option_puts_it(name: str) -> None:
     from isocenter.networks.blocks import dropout_layers
 

@@ -187,7 +187,7 @@ SAME = {
     ),
     "words": plan_of(name="other", reasons={"training.steps": "a budget"}),
     "modality": plan_of(inputs=[{"name": "ct"}, {"name": "pet", "required": False}]),
-    "options of the loss": plan_of(task={"options": {"dice_weight": 2.0}}),
+    "options of the loss": plan_of(task={"options": {"tolerance_mm": 3.0}}),
     "what structures are called elsewhere": plan_of(
         task={"structures": [{"name": "left", "values": [1], "mirror": "right", "colour": [1, 2, 3]},
                              {"name": "right", "values": [2], "mirror": "left", "code": ["1", "SCT", "x"]}]}
@@ -243,7 +243,7 @@ def test_a_task_from_outside_is_known_by_all_it_could_look_at(tmp_path: Path, mo
         "attributes": (plan, replace(case, attributes={"age": "71"})),
         "images": (plan, replace(case, images={**case.images, "mr": image_ref(Volume(noise(5), GRID))})),
         "annotations": (plan, replace(case, annotations=case.annotations[:-1])),
-        "options": (plan_of(task={"name": "outside", "options": {"dice_weight": 2.0}}), case),
+        "options": (plan_of(task={"name": "outside", "options": {"tolerance_mm": 3.0}}), case),
     }
     assert [what for what, (p, c) in others.items() if is_kept(p, c, tmp_path)] == []
     assert keys._source_digest(Outside) == keys._source_digest(Forbidden)  # of this file

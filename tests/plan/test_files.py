@@ -154,7 +154,7 @@ def test_several_values_are_set_at_once_and_the_last_word_counts() -> None:
         ("training.precision=fp8", r"training.precision: .*'fp32'"),
         ("training.patch=[1, 2]", "training.patch"),
         ("training.patch=[2, 64, 64]", "one slice thick"),
-        ("preprocess.reference=mr", r"'mr' is not an input \(ct, pet\)"),
+        ("preprocess.reference=mr", r"'mr' is not an image of the inputs \(ct, pet\)"),
         ("preprocess.intensity.ct.lower=900", "lower 900 is above upper 400.5"),
         ("preprocess.intensity={mr: {}}", "'mr' is not an input"),
         ("inference.largest_component=[spleen]", "no structure 'spleen'"),

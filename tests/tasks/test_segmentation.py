@@ -97,11 +97,11 @@ def test_loss_equals_monai():
     labels = torch.randint(0, 3, (2, 1, 4, 6, 5), generator=rng)
     terms = task.loss({"segmentation": logits}, {"labels": labels.to(torch.uint8)})
     peer = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=0, smooth_dr=0)
-    assert float(terms["entropy"] + terms["dice"]) == pytest.approx(float(peer(logits, labels)), rel=1e-5)
+    assert float(terms["cross-entropy"] + terms["dice"]) == pytest.approx(float(peer(logits, labels)), rel=1e-5)
 
 
 def test_loss_of_regions_equals_the_formula():
-    task = segmentation(REGIONS, levels=1, dice_weight=2.0, entropy_weight=3.0)
+    task = segmentation(REGIONS, levels=1, loss={"dice": 2.0, "cross-entropy": {"weight": 3.0}})
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(2, 2, 3, 4, 5)), rng.choice([0, 1, IGNORE], (2, 2, 3, 4, 5))
     terms = task.loss(
@@ -113,7 +113,7 @@ def test_loss_of_regions_equals_the_formula():
         2 * share[:, k][labels[:, k] == 1].sum() / (share[:, k][known[:, k]].sum() + (labels[:, k] == 1).sum())
         for k in range(2)
     ]
-    assert float(terms["entropy"]) == pytest.approx(3 * entropy, rel=1e-5)
+    assert float(terms["cross-entropy"]) == pytest.approx(3 * entropy, rel=1e-5)
     assert float(terms["dice"]) == pytest.approx(2 * (1 - np.mean(dice)), rel=1e-5)
     assert float(terms["score"]) == pytest.approx(np.mean(dice), rel=1e-5)
 
@@ -132,7 +132,7 @@ def test_unannotated_voxels_change_nothing(schema):
         assert torch.allclose(value, second[name]), name
     moved.requires_grad_()
     terms = task.loss({"segmentation": moved}, {"labels": labels})
-    (terms["entropy"] + terms["dice"]).backward()
+    (terms["cross-entropy"] + terms["dice"]).backward()
     there = moved.grad[0].abs().amax(0) > 0
     assert torch.equal(there, torch.from_numpy(array != 9))
 
@@ -145,9 +145,9 @@ def test_patches_without_structures_give_a_finite_loss(schema, value):
     channels = task.heads()["segmentation"].channels
     logits = torch.randn(2, channels, *GRID.shape).requires_grad_()
     terms = task.loss({"segmentation": logits, "segmentation@1": logits[..., ::2, ::2]}, {"labels": labels})
-    (terms["entropy"] + terms["dice"]).backward()
+    (terms["cross-entropy"] + terms["dice"]).backward()
     assert torch.isfinite(logits.grad).all()
-    assert (float(terms["entropy"].detach()) > 0) == (value == 0)
+    assert (float(terms["cross-entropy"].detach()) > 0) == (value == 0)
 
 
 def test_finer_resolutions_weigh_more():
@@ -158,7 +158,7 @@ def test_finer_resolutions_weigh_more():
 
     def entropy(*outputs: torch.Tensor) -> float:
         named = {f"segmentation@{k}" if k else "segmentation": v for k, v in enumerate(outputs)}
-        return float(task.loss(named, {"labels": labels})["entropy"])
+        return float(task.loss(named, {"labels": labels})["cross-entropy"])
 
     def coarse(t):
         return t[..., ::2, ::2]
@@ -236,8 +236,8 @@ def test_plans_that_do_not_fit_are_refused():
     with pytest.raises(PlanError, match="at least one structure"):
         Segmentation(TaskSpec(), "ct")
     with pytest.raises(
-        PlanError, match=r"dice_wieght: no such option \(did you mean 'dice_weight'\?\); segmentation knows .*levels"
+        PlanError, match=r"tolerence_mm: no such option \(did you mean 'tolerance_mm'\?\); segmentation knows .*levels"
     ):
-        Segmentation(TaskSpec(structures=one, options={"dice_wieght": 1}), "ct")
+        Segmentation(TaskSpec(structures=one, options={"tolerence_mm": 1}), "ct")
     with pytest.raises(PlanError, match=r"task\.options\.levels: .* found 0"):
         Segmentation(TaskSpec(structures=one, options={"levels": 0}), "ct")

@@ -15,6 +15,7 @@ from isocenter.cli.options import (
     Device,
     Dimensions,
     Images,
+    MeasuredSet,
     MemoryLimit,
     NetworkName,
     Overwrite,
@@ -49,6 +50,7 @@ def command(
     structure: Structures = None,
     network: NetworkName = None,
     dimensions: Dimensions = None,
+    measure: MeasuredSet = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     budget: BudgetTime = None,
@@ -75,7 +77,8 @@ def command(
     given = read_plan(plan) if plan is not None else None
     said = plan_options(
         task=task, target=target, image=image, annotation=annotation, structure=structure,
-        network=network, dimensions=dimensions, settings=settings, budget=budget, memory=memory, cache=cache,
+        network=network, dimensions=dimensions, measure=measure, settings=settings, budget=budget,
+        memory=memory, cache=cache,
     )  # fmt: skip
     with bars(quiet) as progress:
         model = fit(

@@ -21,6 +21,7 @@ __all__ = [
     "Dimensions",
     "Images",
     "Json",
+    "MeasuredSet",
     "MemoryLimit",
     "NetworkName",
     "Overwrite",
@@ -68,6 +69,10 @@ NetworkName = Annotated[
 Dimensions = Annotated[
     int | None, typer.Option("--dimensions", metavar="2|3", min=2, max=3, help="Of the network's convolutions.")
 ]
+MeasuredSet = Annotated[
+    str | None,
+    typer.Option("--measure", metavar="SET", help="Set of masks whose volumes and ratios the network reads too."),
+]
 BudgetTime = Annotated[
     str | None,
     typer.Option(
@@ -100,6 +105,7 @@ def plan_options(
     structure: list[str] | None,
     network: str | None,
     dimensions: int | None,
+    measure: str | None,
     settings: list[str] | None,
     budget: str | None,
     memory: str | None,
@@ -111,6 +117,7 @@ def plan_options(
         "images": image or (),
         "structures": structure or (),
         "network": network,
+        "measure": measure,
         "dimensions": dimensions,  # type: ignore[typeddict-item] # typer has seen to it
         "settings": settings or (),
         "budget": budget,

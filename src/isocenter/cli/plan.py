@@ -13,6 +13,7 @@ from isocenter.cli.options import (
     Device,
     Dimensions,
     Images,
+    MeasuredSet,
     MemoryLimit,
     NetworkName,
     Overwrite,
@@ -41,6 +42,7 @@ def command(
     structure: Structures = None,
     network: NetworkName = None,
     dimensions: Dimensions = None,
+    measure: MeasuredSet = None,
     settings: Settings = None,
     splits: SplitsFile = None,
     budget: BudgetTime = None,
@@ -60,7 +62,8 @@ def command(
         raise ConfigError(f"{out}: is there already; give another --out, or --overwrite")
     said = plan_options(
         task=task, target=target, image=image, annotation=annotation, structure=structure,
-        network=network, dimensions=dimensions, settings=settings, budget=budget, memory=memory, cache=cache,
+        network=network, dimensions=dimensions, measure=measure, settings=settings, budget=budget,
+        memory=memory, cache=cache,
     )  # fmt: skip
     with bars(quiet) as progress:
         made = make_plan(dataset, splits=splits, device=device, progress=progress, **said)

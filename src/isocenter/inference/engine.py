@@ -101,9 +101,12 @@ class Engine:
 
     def _forward(self, sample: Sample, group: Sequence[Window], view: PlacedView | None = None) -> dict[str, Tensor]:
         margin = (0, 0, 0) if view is None else view.margin
-        inputs = {name: cut(image, group, margin).to(self.device) for name, image in sample.inputs.items()}
+        images = [i.name for i in self.pipeline.plan.inputs if i.kind == "image"]
+        inputs = {name: cut(sample.inputs[name], group, margin).to(self.device) for name in images}
         if view is not None:
             inputs = {name: view.see(image) for name, image in inputs.items()}
+        for name in sample.inputs.keys() - inputs.keys():  # numbers of the case belong to each of its windows
+            inputs[name] = sample.inputs[name].expand(len(group), -1, -1, -1, -1).to(self.device)
         present = {name: torch.full((len(group),), there, device=self.device) for name, there in sample.present.items()}
         precision = resolve_precision(self.pipeline.plan.inference.precision, self.device)
         with autocast(precision, self.device):

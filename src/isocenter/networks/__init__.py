@@ -7,6 +7,7 @@ from isocenter.networks import (  # noqa: F401 they register themselves
     densenet,
     hybrid,
     light,
+    measured,
     pseudo3d,
     segresnet,
     swin_unetr,

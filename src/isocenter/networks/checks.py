@@ -15,10 +15,11 @@ from isocenter.errors import ContractError
 from isocenter.networks.contract import HeadSpec
 from isocenter.plan import InputSpec
 
-__all__ = ["FOR_ALL_HEADS", "FOR_EACH_HEAD", "ONE", "Subject", "vectors"]
+__all__ = ["FOR_ALL_HEADS", "FOR_EACH_HEAD", "FOR_NUMBERS", "NUMBERS", "ONE", "Subject", "vectors"]
 
 Heads = Mapping[str, HeadSpec]
 ONE = (InputSpec(name="a"),)
+NUMBERS = (*ONE, InputSpec(name="n", kind="vector", channels=3))
 SHAPES = ((1, 1, 1), (1, 17, 20), (3, 16, 33), (6, 24, 16), (2, 40, 9))
 HALF_TOLERANCE = 0.1
 """Root mean square of what bf16 changes, of that of the outputs."""
@@ -32,11 +33,13 @@ class Subject:
         name: Registered.
         dimensions: Of the instances.
         build: Makes one, always with the same seed.
+        inputs: That it is given where it does not matter how many there are.
     """
 
     name: str
     dimensions: Literal[2, 3]
     build: Callable[[Heads, Sequence[InputSpec]], nn.Module]
+    inputs: tuple[InputSpec, ...] = ONE
 
     def fails(self, setting: str, what: str) -> ContractError:
         """The error of a check."""
@@ -61,17 +64,17 @@ def images(
 
 def sizes_of_outputs(subject: Subject, heads: Heads, setting: str) -> None:
     """Odd, even and one-voxel sizes; coarser levels in training alone."""
-    network = subject.build(heads, ONE)
+    network = subject.build(heads, subject.inputs)
     ((name, head),) = heads.items()
     for shape in SHAPES:
         for batch in (1, 2):
-            given = images(ONE, shape, batch=batch)
+            given = images(subject.inputs, shape, batch=batch)
             out = subject.run(network.eval(), given)
             where = f"input {batch} x {list(shape)}"
             if set(out) != {name}:
                 raise subject.fails(setting, f"{where}: gives {sorted(out)} in evaluation, expected {[name]}")
             _check_size(subject, f"{setting}, {where}", head, out[name], (batch, shape))
-    trained = subject.run(network.train(), images(ONE, SHAPES[-1]))
+    trained = subject.run(network.train(), images(subject.inputs, SHAPES[-1]))
     allowed = {f"{name}@{k}" if k else name for k in range(head.levels)}
     if name not in trained or set(trained) - allowed:
         raise subject.fails(setting, f"gives {sorted(trained)} in training, expected {name!r} and of {sorted(allowed)}")
@@ -112,11 +115,11 @@ def gradients_reach_every_parameter(subject: Subject, heads: Heads, setting: str
 
 def samples_do_not_see_each_other(subject: Subject, heads: Heads, setting: str) -> None:
     """In evaluation, an output does not depend on the rest of the batch."""
-    network = subject.build(heads, ONE).eval()
-    given = images(ONE, batch=3)["a"]
-    whole = subject.run(network, {"a": given})
+    network = subject.build(heads, subject.inputs).eval()
+    given = images(subject.inputs, batch=3)
+    whole = subject.run(network, given)
     for name, value in whole.items():
-        apart = torch.cat([subject.run(network, {"a": given[k : k + 1]})[name] for k in range(3)])
+        apart = torch.cat([subject.run(network, {n: v[k : k + 1] for n, v in given.items()})[name] for k in range(3)])
         gap = float((apart - value).abs().max())
         if gap > 1e-4 * max(1.0, float(value.abs().max())):
             raise subject.fails(setting, f"alone and in a batch of three, {name!r} differs by {gap:.2g}")
@@ -124,8 +127,8 @@ def samples_do_not_see_each_other(subject: Subject, heads: Heads, setting: str) 
 
 def evaluation_repeats_and_draws_nothing(subject: Subject, heads: Heads, setting: str) -> None:
     """Bit for bit, without torch's random numbers, and without touching what it is given."""
-    network = subject.build(heads, ONE).eval()
-    given = images(ONE)
+    network = subject.build(heads, subject.inputs).eval()
+    given = images(subject.inputs)
     kept = {name: value.clone() for name, value in given.items()}
     state = torch.random.get_rng_state()
     first, second = subject.run(network, given), subject.run(network, given)
@@ -174,8 +177,8 @@ def _missing(subject: Subject, heads: Heads, count: int, setting: str) -> None:
 
 def half_precision(subject: Subject, heads: Heads, setting: str) -> None:
     """Under bf16 autocast close to 32 bit."""
-    network = subject.build(heads, ONE).eval()
-    given = images(ONE)
+    network = subject.build(heads, subject.inputs).eval()
+    given = images(subject.inputs)
     exact = subject.run(network, given)
     with torch.autocast("cpu", torch.bfloat16):
         half = subject.run(network, given)
@@ -187,7 +190,7 @@ def half_precision(subject: Subject, heads: Heads, setting: str) -> None:
 
 def weights_follow_the_seed(subject: Subject, heads: Heads, setting: str) -> None:
     """Equal seeds, equal weights."""
-    one, two = subject.build(heads, ONE).state_dict(), subject.build(heads, ONE).state_dict()
+    one, two = subject.build(heads, subject.inputs).state_dict(), subject.build(heads, subject.inputs).state_dict()
     torch.manual_seed(1)
     different = [k for k in one if not torch.equal(one[k], two[k])]
     if different:
@@ -198,13 +201,13 @@ def weights_through_safetensors(subject: Subject, heads: Heads, setting: str) ->
     """What was saved computes the same again, in another instance."""
     from safetensors.torch import load, save
 
-    network, other = subject.build(heads, ONE).eval(), subject.build(heads, ONE).eval()
+    network, other = subject.build(heads, subject.inputs).eval(), subject.build(heads, subject.inputs).eval()
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.is_floating_point():
                 value.add_(0.01)
     other.load_state_dict(load(save({k: v.contiguous() for k, v in network.state_dict().items()})))
-    given = images(ONE)
+    given = images(subject.inputs)
     before, after = subject.run(network, given), subject.run(other, given)
     if any(not torch.equal(before[n], after[n]) for n in before):
         raise subject.fails(setting, "outputs differ after weights went through safetensors: is some state no buffer?")
@@ -212,16 +215,16 @@ def weights_through_safetensors(subject: Subject, heads: Heads, setting: str) ->
 
 def averaged_weights(subject: Subject, heads: Heads, setting: str) -> None:
     """A deep copy is a network of its own, and a mean of weights is one too."""
-    network = subject.build(heads, ONE).train()
+    network = subject.build(heads, subject.inputs).train()
     average = copy.deepcopy(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-    torch.stack([v.float().mean() for v in network(images(ONE, (4, 32, 32)), {}).values()]).sum().backward()
+    torch.stack([v.float().mean() for v in network(images(subject.inputs, (4, 32, 32)), {}).values()]).sum().backward()
     optimizer.step()
     with torch.no_grad():
         for mean, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             if mean.is_floating_point():
                 mean.lerp_(new, 0.5)
-    out = subject.run(average.eval(), images(ONE))
+    out = subject.run(average.eval(), images(subject.inputs))
     if any(not torch.isfinite(v).all() for v in out.values()):
         raise subject.fails(setting, "outputs of averaged weights are not finite")
     shared = {p.data_ptr() for p in network.parameters()} & {p.data_ptr() for p in average.parameters()}
@@ -231,7 +234,7 @@ def averaged_weights(subject: Subject, heads: Heads, setting: str) -> None:
 
 def memory_does_not_grow(subject: Subject, heads: Heads, setting: str) -> None:
     """Steps leave no tensors behind."""
-    network = subject.build(heads, ONE).train()
+    network = subject.build(heads, subject.inputs).train()
 
     def tensors() -> int:
         gc.collect()
@@ -240,7 +243,7 @@ def memory_does_not_grow(subject: Subject, heads: Heads, setting: str) -> None:
     counts = []
     for _ in range(3):
         for _ in range(2):
-            out = network(images(ONE), {})
+            out = network(images(subject.inputs), {})
             torch.stack([v.float().mean() for v in out.values()]).sum().backward()
             network.zero_grad(set_to_none=True)
         del out
@@ -272,3 +275,8 @@ FOR_EACH_HEAD = (
 FOR_ALL_HEADS = (
     one_to_four_images, weights_follow_the_seed, weights_through_safetensors, averaged_weights, memory_does_not_grow,
 )  # fmt: skip
+FOR_NUMBERS = (
+    sizes_of_outputs, samples_do_not_see_each_other, evaluation_repeats_and_draws_nothing, half_precision,
+    weights_follow_the_seed, weights_through_safetensors,
+)  # fmt: skip
+"""Of a network that reads numbers alone and is not learned step by step."""

@@ -84,7 +84,7 @@ def build_densenet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappin
     check_stages(options, spec, list(heads.values()))
     d, growth, norm = spec.dimensions, options.growth, options.norm
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = kernels_of(strides)
+    kernels = kernels_of(options, d)
     units = [options.units[min(k, len(options.units) - 1)] for k in range(len(strides))]
     width = [begin + n * growth for begin, n in zip(options.channels, units, strict=True)]
 

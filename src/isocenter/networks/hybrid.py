@@ -118,7 +118,7 @@ def build_hybrid(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[
                 " change either"
             )
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = kernels_of(strides)
+    kernels = kernels_of(options, d)
 
     def stage(level: int, c_in: int) -> nn.Module:
         if level >= deep:

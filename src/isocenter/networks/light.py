@@ -59,7 +59,7 @@ def build_light(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[s
     d, width = spec.dimensions, options.channels
     stem = list(options.stem[3 - d :])
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = kernels_of(strides)
+    kernels = kernels_of(options, d)
 
     def unit(c_in: int, c_out: int, kernel: Sequence[int], stride: Sequence[int]) -> nn.Module:
         return nn.Sequential(

@@ -63,7 +63,7 @@ def build_pseudo3d(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappin
     check_stages(options, spec, list(heads.values()))
     width = options.channels
     strides = [list(s[1:]) for s in options.strides]
-    kernels = kernels_of(strides)
+    kernels = kernels_of(options, 2)
 
     def block(level: int, c_in: int, c_out: int, stride: Sequence[int], drop: float = 0.0) -> nn.Module:
         return ResidualBlock(2, c_in, c_out, kernel=kernels[level], stride=stride, norm=options.norm, dropout=drop)

@@ -69,7 +69,7 @@ def build_segresnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappi
     check_stages(options, spec, list(heads.values()))
     d, width = spec.dimensions, options.channels
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = kernels_of(strides)
+    kernels = kernels_of(options, d)
 
     def block(level: int, channels: int) -> nn.Module:
         return PreActivationBlock(d, channels, kernel=kernels[level], norm=options.norm)

@@ -70,6 +70,8 @@ class StageOptions(Options):
         stem: Voxels per axis (slice, row, column) that the stem takes together.
         strides: Of each stage (slice, row, column), the first being that of the finest: usually ``(1, 1, 1)``.
         channels: Of each stage.
+        kernels: Of each stage's convolutions (slice, row, column), odd; where ``None`` they follow from the strides: 3,
+            but 1 along thick slices until they are pooled. The planner, who knows the spacing, states them.
         norm: ``"batch"``, ``"instance"`` or ``"group"``.
         dropout: Share of channels dropped in the two coarsest stages.
         pooling: How the coarsest features become one row for a global head: their mean, their largest, or by learned
@@ -79,6 +81,7 @@ class StageOptions(Options):
     stem: Step = (1, 1, 1)
     strides: tuple[Step, ...] = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
     channels: tuple[Count, ...] = Field(default=(16, 32, 64, 128), min_length=1)
+    kernels: tuple[Step, ...] | None = None
     norm: Literal["batch", "instance", "group"] = "instance"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     pooling: Pooling = "mean"
@@ -88,12 +91,20 @@ def check_stages(options: StageOptions, spec: NetworkSpec, heads: Sequence[HeadS
     """Refuse stages that do not fit each other or the heads.
 
     Raises:
-        PlanError: As many strides as channels are needed, and a first stride of 1 for dense heads.
+        PlanError: As many strides (and kernels) as channels are needed, kernels are odd, and the first stride is 1 for
+            dense heads.
     """
     if len(options.strides) != len(options.channels):
         raise PlanError(
             f"network.options: {len(options.strides)} strides for {len(options.channels)} channels; one of each a stage"
         )
+    if options.kernels is not None and len(options.kernels) != len(options.channels):
+        raise PlanError(
+            f"network.options: {len(options.kernels)} kernels for {len(options.channels)} channels; one of each a stage"
+        )
+    even = [k for kernel in options.kernels or () for k in kernel if k % 2 == 0]
+    if even:
+        raise PlanError(f"network.options.kernels: {even[0]} is even; sizes would not be kept")
     if max(options.strides[0][3 - spec.dimensions :]) > 1 and any(head.kind == "dense" for head in heads):
         raise PlanError(
             f"network.options.strides: the first is {list(options.strides[0])}, but {spec.name} gives dense outputs at"
@@ -101,13 +112,16 @@ def check_stages(options: StageOptions, spec: NetworkSpec, heads: Sequence[HeadS
         )
 
 
-def kernels_of(strides: Sequence[Sizes], size: int = 3) -> list[list[int]]:
-    """Kernel of each stage: ``size`` where an axis is as fine as the plane, 1 on thick axes until they are pooled.
+def kernels_of(options: StageOptions, dimensions: int) -> list[list[int]]:
+    """Kernel of each stage, by axis of the convolutions: as stated, or as follows from the strides.
 
     Example:
-        >>> kernels_of([[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2]])
+        >>> kernels_of(StageOptions(strides=[[1, 1, 1], [1, 2, 2], [1, 2, 2], [2, 2, 2]]), 3)
         [[1, 3, 3], [1, 3, 3], [1, 3, 3], [3, 3, 3]]
     """
+    if options.kernels is not None:
+        return [list(kernel[3 - dimensions :]) for kernel in options.kernels]
+    strides = [list(stride[3 - dimensions :]) for stride in options.strides]
     kernels = []
     done = torch.ones(len(strides[0]), dtype=torch.long)
     total = torch.tensor([list(s) for s in strides]).prod(0)
@@ -115,7 +129,7 @@ def kernels_of(strides: Sequence[Sizes], size: int = 3) -> list[list[int]]:
         done = done * torch.tensor(list(stride))
         # an axis that is pooled less often than the others in the end is the thick one: wait until its pooling begins
         thick = (total * 2 <= total.max()) & (done == 1)
-        kernels.append([1 if t else size for t in thick.tolist()])
+        kernels.append([1 if t else 3 for t in thick.tolist()])
     return kernels
 
 

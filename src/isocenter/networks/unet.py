@@ -133,7 +133,7 @@ def _build(
     check_stages(options, spec, list(heads.values()))
     d = spec.dimensions
     strides = [list(s[3 - d :]) for s in options.strides]
-    build = _Builder(options, d, strides, kernels_of(strides))
+    build = _Builder(options, d, strides, kernels_of(options, d))
 
     def decoder(made: StageEncoder, levels: Sequence[int]) -> SkipDecoder:
         return SkipDecoder(

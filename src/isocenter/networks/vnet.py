@@ -20,7 +20,7 @@ class VNetOptions(StageOptions):
 
     Attributes:
         units: Convolutions of each stage; the last number holds for further stages.
-        kernel: Edge of the convolutions on axes that are as fine as the plane.
+        kernel: Edge of the convolutions, on axes where others would have 3.
     """
 
     units: tuple[Count, ...] = (1, 2, 3, 3)
@@ -50,7 +50,7 @@ def build_vnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[st
     check_stages(options, spec, list(heads.values()))
     d, width = spec.dimensions, options.channels
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = kernels_of(strides, options.kernel)
+    kernels = [[options.kernel if k > 1 else 1 for k in kernel] for kernel in kernels_of(options, d)]
 
     def unit(level: int, c_in: int, c_out: int, kernel: Sequence[int], stride: Sequence[int]) -> nn.Module:
         return nn.Sequential(

@@ -37,7 +37,7 @@ def prepared_facts(pipeline: Pipeline, case: Case, content: ContentHash, *, targ
         IsocenterError: A file is missing or damaged; the message names the case.
     """
     plan, task = pipeline.plan, pipeline.task
-    names: list[str] | None = [i.name for i in plan.inputs]
+    names: list[str] | None = [i.name for i in plan.inputs if i.kind == "image"]
     sets: set[str] | None = {plan.task.annotation, plan.task.target or plan.task.annotation} if targets else set()
     facts: dict[str, Any] = {
         "prepared": PREPARED,
@@ -45,6 +45,12 @@ def prepared_facts(pipeline: Pipeline, case: Case, content: ContentHash, *, targ
         "inputs": [(i.name, i.channels, i.required) for i in plan.inputs],
         "task": _task_facts(task) if targets else None,
     }
+    if plan.measured is not None:
+        facts["measured"] = plan.measured.model_dump(mode="json")
+        facts["attributes"] = dict(case.attributes)
+        sets = {*(sets or ()), plan.measured.annotation}
+        quantities = [q for f in plan.measured.features for q in (f.of, f.less, f.over) if q is not None]
+        names = sorted({*(names or ()), *(q.image for q in quantities if q.image in case.images and q.image)})
     if targets and not _is_own(task):  # nobody knows what it looks at
         names = sets = None
         facts["attributes"] = dict(case.attributes)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isocenter.errors import DatasetError, GeometryError, IsocenterError
+from isocenter.errors import DatasetError, GeometryError, IsocenterError, PlanError
 from isocenter.pipeline.cleaning import clean
+from isocenter.pipeline.measuring import measure_case, standardise
 from isocenter.pipeline.sample import Sample
 from isocenter.plan import InputSpec, IntensitySpec, Plan
 from isocenter.preprocess import check_values, normalise, to_working, working_grid
@@ -71,16 +72,27 @@ class Pipeline:
             inputs: dict[str, Tensor] = {}
             present: dict[str, bool] = {}
             for needed in self.plan.inputs:
+                if needed.kind == "vector":
+                    present[needed.name], inputs[needed.name] = True, self._measured(case)
+                    continue
                 present[needed.name] = needed.name in case.images
                 volume = reference if needed.name == spec.reference else None
                 inputs[needed.name] = self._input(case, needed, grid, volume)
-            grids = {i.name: grid for i in self.plan.inputs}
+            grids = {i.name: grid for i in self.plan.inputs if i.kind == "image"}
             truth = self.task.encode(case, grids) if targets else {}
         except IsocenterError as error:
             text, where = str(error), f"case {case.id}: "
             raise type(error)(text if text.startswith(where) else where + text) from error
         turned = stored.reorient(spec.orientation) if spec.orientation else stored
         return Sample(case, inputs, present, grids, stored, Placement(grid, turned), truth)
+
+    def _measured(self, case: Case) -> Tensor:
+        """``(feature, 1, 1, 1)``."""
+        spec = self.plan.measured
+        if spec is None:  # the plan has been seen to have one
+            raise PlanError("inputs: a vector needs `measured`")
+        values = standardise(measure_case(case, spec, self.plan.preprocess.reference), spec)
+        return torch.from_numpy(values).view(-1, 1, 1, 1)
 
     def _input(self, case: Case, needed: InputSpec, grid: Grid, volume: Volume | None) -> Tensor:
         if needed.name not in case.images:
@@ -120,7 +132,7 @@ class Pipeline:
 
     def _image_notes(self, case: Case) -> tuple[Flag, ...]:
         """What the images that were used say of themselves."""
-        used = [case.images[i.name] for i in self.plan.inputs if i.name in case.images]
+        used = [case.images[i.name] for i in self.plan.inputs if i.kind == "image" and i.name in case.images]
         return tuple(Flag("image-note", f"{image.name}: {note}") for image in used for note in image.notes())
 
     def _place(self, annotation: Annotation, sample: Sample) -> Annotation:

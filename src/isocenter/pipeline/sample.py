@@ -20,7 +20,8 @@ class Sample:
 
     Attributes:
         case: Where it comes from.
-        inputs: By image name: ``(channel, D, H, W)`` float32, normalised, all on the working grid.
+        inputs: By image name: ``(channel, D, H, W)`` float32, normalised, all on the working grid; a vector of numbers
+            is ``(channel, 1, 1, 1)``.
         present: By image name: the case has it; a missing one is zeros.
         targets: Truth as the task encodes it; empty when predicting.
         grids: Working grid by image name.

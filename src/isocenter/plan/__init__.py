@@ -3,6 +3,7 @@
 from isocenter.plan.budget import BudgetSpec, CandidateSpec
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
 from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec, ViewSpec
+from isocenter.plan.measured import FeatureSpec, MeasuredSpec, QuantitySpec
 from isocenter.plan.options import Options, read_options
 from isocenter.plan.registry import Registry
 from isocenter.plan.schema import (
@@ -21,13 +22,16 @@ __all__ = [
     "AugmentationSpec",
     "BudgetSpec",
     "CandidateSpec",
+    "FeatureSpec",
     "InferenceSpec",
     "InputSpec",
     "IntensitySpec",
+    "MeasuredSpec",
     "NetworkSpec",
     "Options",
     "Plan",
     "PreprocessSpec",
+    "QuantitySpec",
     "Registry",
     "StructureSpec",
     "TaskSpec",

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from isocenter.errors import LabelError
 from isocenter.plan.budget import BudgetSpec
 from isocenter.plan.learning import InferenceSpec, TrainingSpec
+from isocenter.plan.measured import MeasuredSpec
 from isocenter.plan.part import Part
 from isocenter.records import Code, LabelSchema, Structure
 
@@ -187,6 +188,7 @@ class Plan(Part):
         name: Of the model to be.
         inputs: Images that the network reads.
         preprocess: Onto the working grid.
+        measured: Numbers of the case, which the vector input ``"measured"`` holds.
         network: Features.
         task: Decision.
         training: How it learns.
@@ -205,6 +207,7 @@ class Plan(Part):
     name: str = "model"
     inputs: tuple[InputSpec, ...]
     preprocess: PreprocessSpec
+    measured: MeasuredSpec | None = None
     network: NetworkSpec = NetworkSpec()
     task: TaskSpec = TaskSpec()
     training: TrainingSpec = TrainingSpec()
@@ -219,10 +222,16 @@ class Plan(Part):
             raise ValueError("inputs: a plan needs at least one image")
         if len(set(names)) != len(names):
             raise ValueError(f"inputs: names are not unique: {', '.join(names)}")
-        if self.preprocess.reference not in names:
+        images = [i.name for i in self.inputs if i.kind == "image"]
+        if self.preprocess.reference not in images:
             raise ValueError(
-                f"preprocess.reference: {self.preprocess.reference!r} is not an input ({', '.join(names)})"
+                f"preprocess.reference: {self.preprocess.reference!r} is not an image of the inputs"
+                f" ({', '.join(images)})"
             )
+        vectors = [(i.name, i.channels) for i in self.inputs if i.kind == "vector"]
+        wanted = [("measured", len(self.measured.features))] if self.measured is not None else []
+        if vectors != wanted:
+            raise ValueError(f"inputs: vectors are {vectors}, but `measured` gives {wanted} (name, numbers)")
         unknown = set(self.preprocess.intensity) - set(names)
         if unknown:
             raise ValueError(f"preprocess.intensity: {sorted(unknown)[0]!r} is not an input ({', '.join(names)})")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isocenter.networks import networks
-from isocenter.plan import TaskSpec
+from isocenter.plan import AugmentationSpec, TaskSpec, TrainingSpec
 from isocenter.planner.geometry import Topology
 
 __all__ = ["STACK_VOXELS", "choose_network", "network_options", "sees_stacks", "stack_of"]
@@ -56,9 +56,23 @@ def stack_of(patch: tuple[int, int, int], slices: int) -> tuple[tuple[int, int, 
     return (height, *patch[1:]), f"{height} of {slices} slices, within {STACK_VOXELS / 1e6:.1f} million voxels"
 
 
+def fitted_at_once(name: str, training: TrainingSpec, reasons: dict[str, str]) -> TrainingSpec:
+    """Training of a model that is not learned step by step."""
+    if name != "measured":
+        return training
+    reasons["training.strategy"] = "numbers of all cases are fitted at once"
+    reasons["training.steps"] = "the fit is one step"
+    reasons.pop("training.augmentation", None)
+    return training.model_copy(
+        update={"strategy": "scikit-learn", "steps": 1, "batch": 1, "augmentation": AugmentationSpec(), "ema": 0.0}
+    )
+
+
 def network_options(name: str, topology: Topology, norm: str) -> Mapping[str, Any]:
     """Options for a topology; a family that is not ours, or knows no stages, keeps its own defaults."""
     if name not in STAGED:
         return {}
     channels = tuple(max(8, c // 2) for c in topology.channels) if name == "light" else topology.channels
-    return {"stem": topology.stem, "strides": topology.strides, "channels": channels, "norm": norm}
+    found = {"stem": topology.stem, "strides": topology.strides, "channels": channels, "norm": norm}
+    # in the plane alone there is nothing to choose
+    return found | ({"kernels": topology.kernels} if any(kernel[0] > 1 for kernel in topology.kernels) else {})

@@ -40,10 +40,11 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Topology:
-    """Stem, strides and channels of an encoder."""
+    """Stem, strides, kernels and channels of an encoder."""
 
     stem: Sizes
     strides: tuple[Sizes, ...]
+    kernels: tuple[Sizes, ...]
     channels: tuple[int, ...]
 
     @property
@@ -125,11 +126,14 @@ def choose_topology(
     Small patches are halved further until columns are ``reach`` voxels apart, where a head needs that stride.
 
     The fewer millimetres a voxel has along an axis, the more often it is pooled, so that deep features see a cube.
+    Along an axis whose steps are more than twice the finest a convolution does not mix: neighbours there have little in
+    common.
     """
     size, step = patch.astype(float).copy(), spacing.astype(float).copy()
     stem = _stride(size, step, dimensions)
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
+    kernels = [_kernel(step, dimensions)]
     while len(strides) < 6:
         stride = _stride(size, step, dimensions)
         if max(stride) == 1 and patch[2] / size[2] < reach:
@@ -138,8 +142,9 @@ def choose_topology(
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
         size, step = size / stride, step * stride
+        kernels.append(_kernel(step, dimensions))
     channels = tuple(min(32 * 2**k, 256) for k in range(len(strides)))
-    return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), channels)
+    return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), tuple(kernels), channels)
 
 
 def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: int) -> NDArray[np.int64]:
@@ -148,6 +153,12 @@ def _stride(size: NDArray[np.float64], step: NDArray[np.float64], dimensions: in
     if dimensions == 2:
         stride[0] = 1
     return stride.astype(np.int64)
+
+
+def _kernel(step: NDArray[np.float64], dimensions: int) -> Sizes:
+    wide = step <= 2 * step[3 - dimensions :].min()
+    z, y, x = (3 if w else 1 for w in wide.tolist())
+    return (z if dimensions == 3 else 1), y, x
 
 
 def voxel_cost(spacing: NDArray[np.float64]) -> int:

@@ -25,7 +25,7 @@ from isocenter.plan import (
     TrainingSpec,
     ViewSpec,
 )
-from isocenter.planner.families import choose_network, network_options, sees_stacks, stack_of
+from isocenter.planner.families import choose_network, fitted_at_once, network_options, sees_stacks, stack_of
 from isocenter.planner.fingerprint import Fingerprint
 from isocenter.planner.geometry import (
     choose_dimensions,
@@ -107,6 +107,7 @@ def plan_by_rules(
             reasons["training.patch"] += f"; {more}"
     optional = any(not i.required for i in inputs)
     training = _training(task, 2 if flat else 3, patch, optional, 1 if flat else voxel_cost(actual), reasons)
+    training = fitted_at_once(family, training, reasons)
     reach = max((head.stride for head in heads if head.kind == "strided"), default=1)
     topology = choose_topology(np.asarray(patch), actual, 2 if flat else 3, reach=reach)
     norm, why = _normalisation(task, training.batch * (patch[0] if stacks else 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from isocenter.errors import GeometryError, LabelError, PlanError
 from isocenter.metrics import Measure, measure_structure
 from isocenter.networks import HeadSpec
 from isocenter.plan import TaskSpec
-from isocenter.records import IGNORE, Case, LabelMap, LabelSchema, Masks, Prediction
+from isocenter.records import IGNORE, Case, Flag, LabelMap, LabelSchema, Masks, Prediction
 from isocenter.tasks.contract import Calibration, Decoded, Placement, Slab, Targets, task
-from isocenter.tasks.losses import exclusive_terms, overlapping_terms
+from isocenter.tasks.losses import Seen, build_losses, soft_dice
 from isocenter.tasks.options import TaskOptions, read_options
+from isocenter.tasks.priors import build_priors
 from isocenter.tasks.reducers import BlendReducer
 from isocenter.tasks.upsampling import labels_on_target
 from isocenter.volume import Grid, Volume, resample, resample_labels
@@ -36,14 +38,17 @@ class SegmentationOptions(TaskOptions):
     """Options of the task.
 
     Attributes:
-        dice_weight: Of ``1 - Dice`` in the loss.
-        entropy_weight: Of the cross-entropy.
+        loss: Losses that are summed, by name: a weight, or options with a ``weight`` among them; see
+            `isocenter.tasks.losses`.
+        class_weights: Weight of a structure in every loss, by name; 1 where it is not named.
         levels: Supervised resolutions, the finest included.
+        priors: What anatomy must look like; see `isocenter.tasks.priors`.
         tolerance_mm: Of the surface Dice.
     """
 
-    dice_weight: float = Field(default=1.0, ge=0)
-    entropy_weight: float = Field(default=1.0, ge=0)
+    loss: dict[str, float | dict[str, Any]] = Field(default={"dice": 1.0, "cross-entropy": 1.0})
+    class_weights: dict[str, float] = Field(default_factory=dict)
+    priors: tuple[dict[str, Any], ...] = ()
     levels: int = Field(default=3, ge=1)
     tolerance_mm: float = Field(default=2.0, ge=0)
 
@@ -67,6 +72,23 @@ class Segmentation:
         self.reference = reference
         self.schema: LabelSchema = spec.schema_
         self.options = read_options(SegmentationOptions, spec)
+        self.losses = build_losses(self.options.loss)
+        self._weights = self._class_weights()
+        self.priors = build_priors(self.options.priors, self.schema.names)
+        if self.priors and not self.schema.exclusive:
+            raise PlanError("task.options.priors: are for exclusive structures; these may overlap")
+
+    def _class_weights(self) -> Tensor | None:
+        given = self.options.class_weights
+        for name, weight in given.items():
+            if name not in self.schema.names:
+                known = ", ".join(self.schema.names)
+                raise PlanError(f"task.options.class_weights: {name!r} is not one of the structures ({known})")
+            if not 0 < weight < float("inf"):
+                raise PlanError(f"task.options.class_weights.{name}: {weight:g} is not a positive number")
+        if not given:
+            return None
+        return torch.tensor([1.0] * self.schema.exclusive + [given.get(name, 1.0) for name in self.schema.names])
 
     def heads(self) -> Mapping[str, HeadSpec]:
         """One dense output; background is a channel of its own where structures are exclusive."""
@@ -135,8 +157,17 @@ class Segmentation:
         return table[labels.long()]
 
     def collate(self, targets: Sequence[Targets]) -> Targets:
-        """``labels``: ``(batch, ...)``."""
-        return {"labels": torch.stack([t["labels"] for t in targets])}
+        """``labels``: ``(batch, ...)``; and what losses make of them ahead, under ``"loss.<name>"``."""
+        labels = torch.stack([t["labels"] for t in targets])
+        out = {"labels": labels}
+        for name, term in self.losses.items():
+            made = [term.prepare(*self._truth_of(each.numpy())) for each in labels]
+            if all(part is not None for part in made):
+                out[f"loss.{name}"] = torch.from_numpy(np.stack(made))  # type: ignore[arg-type]
+        return out
+
+    def _truth_of(self, labels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        return np.stack(list(self.schema.masks(labels))), labels != IGNORE
 
     def sites(self, targets: Targets) -> Mapping[str, NDArray[np.int32]]:
         """At most `SITES` voxels of each structure, evenly drawn from all of them."""
@@ -150,27 +181,26 @@ class Segmentation:
         return found
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Cross-entropy and ``1 - Dice``, halved from one resolution to the next coarser."""
-        terms = exclusive_terms if self.schema.exclusive else overlapping_terms
-        entropy, overlap, score = torch.zeros(()), torch.zeros(()), torch.zeros(())
+        """The plan's losses by name, halved from one resolution to the next coarser; the score is the mean Dice."""
         names = [k for k in outputs if k == HEAD or k.startswith(f"{HEAD}@")]
         total = sum(0.5**k for k in range(len(names)))
+        extra = {name.removeprefix("loss."): value for name, value in targets.items() if name.startswith("loss.")}
+        out = {name: torch.zeros(()) for name in self.losses}
         for k, name in enumerate(names):
-            logits = outputs[name]
-            labels = targets["labels"]
+            logits, labels = outputs[name], targets["labels"]
             if logits.shape[2:] != labels.shape[2:]:
                 labels = functional.interpolate(labels, size=logits.shape[2:], mode="nearest-exact")
-            ce, dice = terms(logits, labels)
-            lost = torch.nan_to_num(1 - dice, nan=0.0).sum() / (~dice.isnan()).sum().clamp_min(1)
-            entropy = entropy + 0.5**k / total * ce
-            overlap = overlap + 0.5**k / total * lost
+            seen = Seen(logits, labels, self.schema.exclusive, self._weights, extra)
+            for term, loss in self.losses.items():
+                if loss.finest_only:
+                    out[term] = out[term] + loss.weight * loss(seen) if k == 0 else out[term]
+                else:
+                    out[term] = out[term] + 0.5**k / total * loss.weight * loss(seen)
             if k == 0:
-                score = 1 - lost.detach()
-        return {
-            "entropy": entropy * self.options.entropy_weight,
-            "dice": overlap * self.options.dice_weight,
-            "score": score,
-        }
+                dice = soft_dice(seen).detach()
+                score = torch.nan_to_num(dice, nan=0.0).sum() / (~dice.isnan()).sum().clamp_min(1)
+                score = torch.where(dice.isnan().all(), torch.ones_like(score), score)
+        return {**out, "score": score}
 
     def reducer(self) -> BlendReducer:
         """Gaussian blending."""
@@ -179,11 +209,29 @@ class Segmentation:
     def decode(self, slabs: Iterator[Slab], placement: Placement, calibration: Calibration | None = None) -> Decoded:
         """Labels on the target grid: logits are interpolated and the largest wins, in one go.
 
-        ``calibration`` changes probabilities, not which of them is largest, so it has no part in labels.
+        ``calibration`` changes probabilities, not which of them is largest, so it has no part in labels. Priors repair
+        slices before, and what they still find wrong becomes flags.
         """
-        labels = labels_on_target(slabs, HEAD, placement, exclusive=self.schema.exclusive)
+        repaired = (self._repaired(slab) for slab in slabs) if self.priors else slabs
+        labels = labels_on_target(repaired, HEAD, placement, exclusive=self.schema.exclusive)
         volume = Volume(labels, placement.target, "label")
-        return Decoded((self.annotation(volume),))
+        return Decoded((self.annotation(volume),), flags=self._flags(labels, placement.target))
+
+    def _repaired(self, slab: Slab) -> Slab:
+        maps = slab.outputs[HEAD].float().numpy()
+        numbers = {name: k for k, name in enumerate(self.schema.names, start=1)}
+        planes = []
+        for k in range(maps.shape[1]):
+            plane = np.ascontiguousarray(maps[:, k])
+            for prior in self.priors:
+                plane = prior.repair(plane, numbers)
+            planes.append(plane)
+        return replace(slab, outputs={**slab.outputs, HEAD: torch.from_numpy(np.stack(planes, 1))})
+
+    def _flags(self, labels: NDArray[np.uint8], grid: Grid) -> tuple[Flag, ...]:
+        masks = dict(zip(self.schema.names, self.schema.masks(labels), strict=True)) if self.priors else {}
+        found = [violation for prior in self.priors for violation in prior.check(masks, grid)]
+        return tuple(Flag(f"anatomy-{v.prior}", v.text, "review") for v in found)
 
     def annotation(self, volume: Volume) -> LabelMap | Masks:
         """Encoded labels as an annotation whose values are numbers 1..K (exclusive) or masks."""

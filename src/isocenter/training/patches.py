@@ -54,6 +54,7 @@ class PatchStream:
         self.number = number
         self.augment = augment
         self._optional = [image.name for image in plan.inputs if not image.required]
+        self._vectors = {i.name for i in plan.inputs if i.kind == "vector"}
         # a source that keeps its samples on disk tells the sites without reading the targets
         known: Callable[[int], Mapping[str, NDArray[np.int32]]] | None = getattr(samples, "sites", None)
         self._sites = [known(k) if known else task.sites(samples[k].targets) for k in range(len(samples))]
@@ -75,6 +76,9 @@ class PatchStream:
         kept = self._kept(rng, sample.present)
         inputs = {}
         for name, image in sample.inputs.items():
+            if name in self._vectors:
+                inputs[name] = image if kept[name] else torch.zeros_like(image)
+                continue
             if not kept[name]:
                 inputs[name] = torch.zeros(image.shape[0], *spatial_map.shape)
                 continue

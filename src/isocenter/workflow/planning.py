@@ -18,6 +18,7 @@ from isocenter.plan import BudgetSpec, InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
 from isocenter.records import Case, ClassLabel
 from isocenter.workflow.learned import annotation_kinds, only_structures, task_spec
+from isocenter.workflow.measured import with_measures
 from isocenter.workflow.progress import Progress
 
 __all__ = ["PlanOptions", "Studied", "budget_of", "open_dataset", "plan", "split_dataset", "study"]
@@ -36,6 +37,8 @@ class PlanOptions(TypedDict, total=False):
         annotation: Set of annotations that is the truth, ``"main"`` by default.
         network: Family of networks, by registered name; the rules choose by default.
         dimensions: 2 or 3, of its convolutions; the rules choose by default.
+        measure: Set of annotations whose masks are measured, volumes and ratios, for the network to read beside the
+            images; network ``"measured"`` reads them alone, of set ``"main"`` by default.
         settings: Changes by dotted key: ``["training.steps=500"]`` or ``{"training.steps": 500}``.
         budget: Wall time of a whole fit, as ``"10min"``: variants of the plan are timed on this machine, one is chosen
             and given as many steps as fit.
@@ -50,6 +53,7 @@ class PlanOptions(TypedDict, total=False):
     annotation: str
     network: str | None
     dimensions: Literal[2, 3] | None
+    measure: str | None
     settings: Iterable[str] | Mapping[str, Any]
     budget: str | float | None
     memory: str | float | None
@@ -152,6 +156,9 @@ def study(
         network=options.get("network"), dimensions=options.get("dimensions"),
     )  # fmt: skip
     rules = rules.model_copy(update={"reasons": {"preprocess.reference": why, **rules.reasons}})
+    measure = options.get("measure") or ("main" if rules.network.name == "measured" else None)
+    if measure:
+        rules = with_measures(rules, usable, measure, progress)
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
     return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems)
 
