@@ -7,8 +7,8 @@ figures do not depend on what else the machine does, and keeps each run by itsel
 are there.
 
 Two claims of the field are tested: that pseudo-3-D networks need 70 % less memory than 3-D ones, and that a hybrid with
-3-D attention is 6 points of Dice ahead of plain 3-D convolution. Memory is compared at the same patch and batch, that
-of the 3-D network, and as each family is planned.
+3-D attention is 6 points of Dice ahead of plain 3-D convolution. Memory is compared at the same patch, batch and
+widths, those of the 3-D network, and as each family is planned.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def measure(family: str, folder: Path, splits: Path, work: Path) -> None:
 
 
 def _like(plan: Plan, other: Plan) -> Plan:
-    """The plan with the patch, batch and spacing of another, where its network can take the patch."""
+    """The plan with the patch, batch and widths of another, where its network can take the patch."""
+    if plan.network.name != "light":  # narrow by design
+        plan = set_values(plan, {"network.options.channels": other.network.options["channels"]})
     if plan.network.dimensions == 2:
         slices = other.training.patch[0]
         flat = [1, *other.training.patch[1:]]
@@ -188,7 +190,7 @@ def table(patient: dict[str, str]) -> None:
             f"{b['memory_gb']:.2f}", f"{a['seconds_a_case']:.2f}",
         ])  # fmt: skip
     columns = ["family", "patch", "batch", "steps", "million parameters", "s a step", "GB of training",
-               "GB, patch of 3-D", "s a case"]  # fmt: skip
+               "GB, patch and widths of 3-D", "s a case"]  # fmt: skip
     write_result(
         "acdc_networks",
         title="Families of networks: ACDC, equal budgets",
