@@ -174,7 +174,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
                 )
             )
             names = list(answers)
-            areas = []
+            areas: list[float] = []
             while len(areas) < 1000:
                 drawn = rng.choice(len(names), len(names))
                 sample = {f"{k}": answers[names[i]] for k, i in enumerate(drawn)}

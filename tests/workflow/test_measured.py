@@ -68,8 +68,10 @@ def test_a_forest_is_an_option(table: Path, tmp_path: Path) -> None:
 
 
 def test_measurements_beside_images(table: Path, tmp_path: Path) -> None:
-    settings = {"training.steps": 3, "training.batch": 2, "network.options.channels": [4, 8], "training.precision": "fp32",
-                "network.options.strides": [[1, 1, 1], [1, 2, 2]], "network.options.kernels": None}  # fmt: skip
+    options = {"channels": [4, 8], "strides": [[1, 1, 1], [1, 2, 2]]}
+    settings = {
+        "training.steps": 3, "training.batch": 2, "training.precision": "fp32", "network.options": options,
+    }  # fmt: skip
     model = iso.fit(table, measure="main", settings=settings, out=tmp_path / "model", **SAID)
     assert model.plan.network.name == "resnet"
     assert [(i.name, i.kind) for i in model.plan.inputs] == [("ed", "image"), ("es", "image"), ("measured", "vector")]

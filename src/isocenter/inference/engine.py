@@ -101,7 +101,7 @@ class Engine:
 
     def _forward(self, sample: Sample, group: Sequence[Window], view: PlacedView | None = None) -> dict[str, Tensor]:
         margin = (0, 0, 0) if view is None else view.margin
-        images = [i.name for i in self.pipeline.plan.inputs if i.kind == "image"]
+        images = [i.name for i in self.pipeline.plan.images]
         inputs = {name: cut(sample.inputs[name], group, margin).to(self.device) for name in images}
         if view is not None:
             inputs = {name: view.see(image) for name, image in inputs.items()}

@@ -37,7 +37,7 @@ def prepared_facts(pipeline: Pipeline, case: Case, content: ContentHash, *, targ
         IsocenterError: A file is missing or damaged; the message names the case.
     """
     plan, task = pipeline.plan, pipeline.task
-    names: list[str] | None = [i.name for i in plan.inputs if i.kind == "image"]
+    names: list[str] | None = [i.name for i in plan.images]
     sets: set[str] | None = {plan.task.annotation, plan.task.target or plan.task.annotation} if targets else set()
     facts: dict[str, Any] = {
         "prepared": PREPARED,

@@ -12,7 +12,7 @@ from isocenter.errors import GeometryError, LabelError
 from isocenter.plan import FeatureSpec, MeasuredSpec, QuantitySpec
 from isocenter.radiomics import measure_property
 from isocenter.records import Case, LabelMap, Masks
-from isocenter.volume import Grid
+from isocenter.volume import Grid, Volume
 
 __all__ = ["MEASURED", "measure_case", "standardise"]
 
@@ -61,7 +61,7 @@ class _Measured:
 
     def __init__(self, case: Case, annotation: str, reference: str) -> None:
         self.case, self.annotation, self.reference = case, annotation, reference
-        self._masks: dict[str, LabelMap | Masks] = {}
+        self._volumes: dict[str, Volume] = {}
         self._found: dict[QuantitySpec, float] = {}
 
     def quantity(self, spec: QuantitySpec) -> float:
@@ -85,9 +85,9 @@ class _Measured:
         return measure_property(str(spec.property), mask, grid, image)
 
     def _mask(self, structure: str, image: str) -> Masked:
-        found = self.case.find(LabelMap, name=self.annotation, image=image) or self.case.find(
-            Masks, name=self.annotation, image=image
-        )
+        of = (image, None) if image == self.reference else (image,)
+        drawn = (a for a in self.case.annotations if isinstance(a, LabelMap | Masks) and a.name == self.annotation)
+        found = next((a for a in drawn if a.image in of), None)
         if found is None:
             raise LabelError(
                 f"case {self.case.id}: has no masks {self.annotation!r} on image {image!r}, which are to be measured"
@@ -107,8 +107,7 @@ class _Measured:
             raise GeometryError(f"case {self.case.id}: masks {self.annotation!r} do not lie on image {image!r}: {gap}")
         return mask, volume.grid, lambda: self.case.image(image).read().array[0]
 
-    def _volume(self, image: str, found: LabelMap | Masks):  # type: ignore[no-untyped-def]
-        kept = self.__dict__.setdefault("_volumes", {})
-        if image not in kept:
-            kept[image] = found.read()
-        return kept[image]
+    def _volume(self, image: str, found: LabelMap | Masks) -> Volume:
+        if image not in self._volumes:
+            self._volumes[image] = found.read()
+        return self._volumes[image]

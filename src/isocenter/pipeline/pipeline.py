@@ -78,7 +78,7 @@ class Pipeline:
                 present[needed.name] = needed.name in case.images
                 volume = reference if needed.name == spec.reference else None
                 inputs[needed.name] = self._input(case, needed, grid, volume)
-            grids = {i.name: grid for i in self.plan.inputs if i.kind == "image"}
+            grids = {i.name: grid for i in self.plan.images}
             truth = self.task.encode(case, grids) if targets else {}
         except IsocenterError as error:
             text, where = str(error), f"case {case.id}: "
@@ -132,7 +132,7 @@ class Pipeline:
 
     def _image_notes(self, case: Case) -> tuple[Flag, ...]:
         """What the images that were used say of themselves."""
-        used = [case.images[i.name] for i in self.plan.inputs if i.kind == "image" and i.name in case.images]
+        used = [case.images[i.name] for i in self.plan.images if i.name in case.images]
         return tuple(Flag("image-note", f"{image.name}: {note}") for image in used for note in image.notes())
 
     def _place(self, annotation: Annotation, sample: Sample) -> Annotation:

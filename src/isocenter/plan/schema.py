@@ -215,6 +215,11 @@ class Plan(Part):
     budget: BudgetSpec | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def images(self) -> tuple[InputSpec, ...]:
+        """The inputs that are images."""
+        return tuple(i for i in self.inputs if i.kind == "image")
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Plan:
         names = [i.name for i in self.inputs]
@@ -222,7 +227,7 @@ class Plan(Part):
             raise ValueError("inputs: a plan needs at least one image")
         if len(set(names)) != len(names):
             raise ValueError(f"inputs: names are not unique: {', '.join(names)}")
-        images = [i.name for i in self.inputs if i.kind == "image"]
+        images = [i.name for i in self.images]
         if self.preprocess.reference not in images:
             raise ValueError(
                 f"preprocess.reference: {self.preprocess.reference!r} is not an image of the inputs"

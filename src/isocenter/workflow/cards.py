@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isocenter.plan import Plan
+from isocenter.plan import InputSpec, Plan
 
 __all__ = ["model_card"]
 
@@ -20,7 +20,7 @@ def model_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         f"# {plan.name}",
         "",
         f"- Task: {plan.task.name} of {', '.join(names)}",
-        f"- Reads: {', '.join(f'{i.name} ({i.modality})' for i in plan.inputs)}",
+        f"- Reads: {', '.join(_input(i) for i in plan.inputs)}",
         f"- Learned from {cases['train']} cases, watched on {cases['val']} others, {plan.training.steps} steps,"
         f" {facts['seconds_train']:.0f} s",
         f"- Left out: {len(facts['left_out'])} cases" + "".join(f"\n  - {text}" for text in facts["left_out"]),
@@ -40,3 +40,7 @@ def model_card(plan: Plan, facts: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _input(spec: InputSpec) -> str:
+    return f"{spec.name} ({spec.modality})" if spec.kind == "image" else f"{spec.channels} numbers of the case"

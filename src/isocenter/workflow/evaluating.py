@@ -99,7 +99,8 @@ def score(pipeline: Pipeline, network: nn.Module, samples: Sequence[Sample]) -> 
     from isocenter.inference import Engine
 
     training = network.training
-    engine = Engine(pipeline, network, device=next(network.parameters()).device, views=())
+    weights = [*network.parameters(), *network.buffers()]
+    engine = Engine(pipeline, network, device=weights[0].device if weights else "cpu", views=())
     values = []
     for sample in samples:
         for measure in pipeline.task.measure(engine.predict(sample), sample.case):

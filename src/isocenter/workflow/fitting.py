@@ -156,7 +156,7 @@ def _refuse_contradiction(plan: Plan, options: PlanOptions) -> None:
         "task": (options.get("task"), plan.task.name),
         "target": (options.get("target"), plan.task.target),
         "annotation": (options.get("annotation"), plan.task.annotation),
-        "images": (tuple(options.get("images", ())), tuple(i.name for i in plan.inputs)),
+        "images": (tuple(options.get("images", ())), tuple(i.name for i in plan.images)),
         "network": (options.get("network"), plan.network.name),
         "dimensions": (options.get("dimensions"), plan.network.dimensions),
         "structures": (tuple(options.get("structures", ())), tuple(s.name for s in plan.task.structures)),

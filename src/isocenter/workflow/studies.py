@@ -54,10 +54,10 @@ def _named(parts: Sequence[str], plan: Plan) -> dict[str, Path]:
     for part in parts:
         name, equals, path = part.partition("=")
         if not equals:
-            if len(plan.inputs) != 1:
+            if len(plan.images) != 1:
                 raise ConfigError(f"{part}: which image is it? give name=path; the model reads {_needed(plan)}")
-            name, path = plan.inputs[0].name, part
-        if name not in {i.name for i in plan.inputs}:
+            name, path = plan.images[0].name, part
+        if name not in {i.name for i in plan.images}:
             raise ConfigError(f"{part}: the model reads no image {name!r}; it reads {_needed(plan)}")
         if name in files:
             raise ConfigError(f"image {name!r} is given twice: {files[name]} and {path}")
@@ -66,7 +66,7 @@ def _named(parts: Sequence[str], plan: Plan) -> dict[str, Path]:
 
 
 def _from_files(files: Mapping[str, Path], plan: Plan) -> Case:
-    modality = {i.name: i.modality for i in plan.inputs}
+    modality = {i.name: i.modality for i in plan.images}
     for name, path in files.items():
         if not path.exists():
             raise DatasetError(f"{path}: no such file (image {name!r})")
@@ -97,9 +97,9 @@ def _from_folder(path: Path, plan: Plan) -> Case:
     stacks = [(series, stack) for series in found for stack in series.stacks()]
     images: dict[str, ImageRef] = {}
     taken: list[Stack] = []
-    for needed in plan.inputs:
+    for needed in plan.images:
         fitting = [(s, k) for s, k in stacks if s.modality == needed.modality and not any(k is t for t in taken)]
-        if needed.modality == "OT" and len(plan.inputs) == 1:
+        if needed.modality == "OT" and len(plan.images) == 1:
             fitting = stacks
         if len(fitting) > 1:
             fitting = _choose(fitting, needed, path)
@@ -154,7 +154,7 @@ def _of_dataset(path: Path, plan: Plan) -> Case:
 
 
 def _complete(case: Case, plan: Plan) -> Case:
-    missing = [i for i in plan.inputs if i.required and i.name not in case.images]
+    missing = [i for i in plan.images if i.required and i.name not in case.images]
     if missing:
         have = ", ".join(case.images) or "none of those it reads"
         raise DatasetError(
@@ -165,4 +165,4 @@ def _complete(case: Case, plan: Plan) -> Case:
 
 
 def _needed(plan: Plan) -> str:
-    return ", ".join(f"{i.name} ({i.modality})" for i in plan.inputs)
+    return ", ".join(f"{i.name} ({i.modality})" for i in plan.images)
