@@ -1,6 +1,6 @@
 """The typed plan: its schema, its files, and the registry of plug-ins it can name."""
 
-from isocenter.plan.budget import BudgetSpec, CandidateSpec
+from isocenter.plan.budget import BudgetSpec, CandidateSpec, read_gigabytes, read_seconds
 from isocenter.plan.files import dump_plan, parse_plan, read_plan, set_values, write_plan
 from isocenter.plan.learning import AugmentationSpec, InferenceSpec, TrainingSpec, ViewSpec
 from isocenter.plan.measured import FeatureSpec, MeasuredSpec, QuantitySpec
@@ -39,8 +39,10 @@ __all__ = [
     "ViewSpec",
     "dump_plan",
     "parse_plan",
+    "read_gigabytes",
     "read_options",
     "read_plan",
+    "read_seconds",
     "set_values",
     "write_plan",
 ]

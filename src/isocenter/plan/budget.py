@@ -10,9 +10,9 @@ from pydantic import Field
 from isocenter.errors import ConfigError
 from isocenter.plan.part import Part
 
-__all__ = ["BudgetSpec", "CandidateSpec"]
+__all__ = ["BudgetSpec", "CandidateSpec", "read_gigabytes", "read_seconds"]
 
-_SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _GIGABYTES = {"mb": 1e-3, "gb": 1.0, "tb": 1e3, "mib": 2**20 / 1e9, "gib": 2**30 / 1e9}
 
 
@@ -65,10 +65,36 @@ class BudgetSpec(Part):
             ConfigError: Neither a number nor a number with one of these units, or not above zero.
         """
         return cls(
-            seconds=_amount(time, _SECONDS, "budget", "10min"),
-            memory_gb=None if memory is None else _amount(memory, _GIGABYTES, "memory", "4GB"),
+            seconds=read_seconds(time),
+            memory_gb=None if memory is None else read_gigabytes(memory),
             device=device,
         )
+
+
+def read_seconds(said: str | float, what: str = "budget", example: str = "10min") -> float:
+    """Seconds from words, see `BudgetSpec.of`.
+
+    Raises:
+        ConfigError: See `BudgetSpec.of`.
+
+    Example:
+        >>> read_seconds("250ms", "latency")
+        0.25
+    """
+    return _amount(said, _SECONDS, what, example)
+
+
+def read_gigabytes(said: str | float) -> float:
+    """Gigabytes from words, see `BudgetSpec.of`.
+
+    Raises:
+        ConfigError: See `BudgetSpec.of`.
+
+    Example:
+        >>> read_gigabytes("500MB")
+        0.5
+    """
+    return _amount(said, _GIGABYTES, "memory", "4GB")
 
 
 def _amount(said: str | float, units: dict[str, float], what: str, example: str) -> float:

@@ -88,6 +88,7 @@ def train(  # noqa: PLR0913 all but the first three are what surrounds a fit, by
     device: str = "auto",
     seconds: float | None = None,
     start: Mapping[str, Tensor] | None = None,
+    pause: Callable[[int], bool] | None = None,
 ) -> TrainingRun:
     """Run the plan's strategy for the plan's steps.
 
@@ -106,6 +107,7 @@ def train(  # noqa: PLR0913 all but the first three are what surrounds a fit, by
         seconds: Wall time after which the remaining steps are left out. The schedule is not bent, so plan steps
             that fit; this is for a machine that turned out slower.
         start: Weights of the network to begin with, those of an earlier fit, instead of random ones.
+        pause: Asked after every step, with the steps done: whether the others are left to a later ``resume``.
 
     Raises:
         ValueRangeError: The loss is not finite.
@@ -115,7 +117,7 @@ def train(  # noqa: PLR0913 all but the first three are what surrounds a fit, by
     """
     with _threads(plan.training.threads), hear_stop() as stopped:
         loop = _Loop(plan, task, _fabric(plan, device), folder, start)
-        return loop.run(data, _Calls(validate, progress, stopped, seconds), resume=resume)
+        return loop.run(data, _Calls(validate, progress, stopped, seconds, pause), resume=resume)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class _Calls:
     progress: Callable[[Progress], None] | None
     stopped: Callable[[], bool]
     seconds: float | None
+    pause: Callable[[int], bool] | None = None
 
 
 class _Loop:
@@ -172,6 +175,7 @@ class _Loop:
             now = time.perf_counter()
             self.result.seconds, self.result.steps = before + now - began, done
             over = calls.seconds is not None and self.result.seconds > calls.seconds
+            over = over or (calls.pause is not None and calls.pause(done))
             stop = calls.stopped()
             if now - written > CHECKPOINT_SECONDS or done == steps or over or stop:
                 self._save(done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -68,11 +68,13 @@ class Studied:
         dataset: Usable cases, with splits.
         plan: By rules, with the changes asked for.
         problems: Cases that cannot be used, named.
+        rules: Plan by rules of a family of networks and its dimensions, without measures and changes.
     """
 
     dataset: CaseDataset
     plan: Plan
     problems: tuple[CaseProblem, ...]
+    rules: Callable[[str | None, Literal[2, 3] | None], Plan]
 
 
 def plan(
@@ -151,16 +153,20 @@ def study(
     problems = (*dataset.problems, *lost, *found.problems)
     for problem in (*lost, *found.problems):
         log.warning("left out: %s", problem)
-    rules = plan_by_rules(
-        found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name,
-        network=options.get("network"), dimensions=options.get("dimensions"),
-    )  # fmt: skip
-    rules = rules.model_copy(update={"reasons": {"preprocess.reference": why, **rules.reasons}})
+
+    def rules_of(network: str | None, dimensions: Literal[2, 3] | None) -> Plan:
+        made = plan_by_rules(
+            found, task=spec, inputs=inputs, reference=reference, name=name or dataset.name, network=network,
+            dimensions=dimensions,
+        )  # fmt: skip
+        return made.model_copy(update={"reasons": {"preprocess.reference": why, **made.reasons}})
+
+    rules = rules_of(options.get("network"), options.get("dimensions"))
     measure = options.get("measure") or ("main" if rules.network.name == "measured" else None)
     if measure:
         rules = with_measures(rules, usable, measure, progress)
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
-    return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems)
+    return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems, rules_of)
 
 
 def open_dataset(
