@@ -68,7 +68,10 @@ def test_an_unknown_name_comes_with_the_nearest_and_with_all() -> None:
         shapes["zzz"]
 
 
-@pytest.mark.parametrize(("kind", "group"), [("network", "networks"), ("strategy", "strategies"), ("task", "tasks")])
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [("network", "networks"), ("strategy", "strategies"), ("task", "tasks"), ("loss", "losses")],
+)
 def test_entry_points_of_the_group_are_found_and_loaded_when_asked_for(monkeypatch, kind: str, group: str) -> None:
     offer(
         monkeypatch,

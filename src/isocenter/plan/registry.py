@@ -38,7 +38,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, home: str | None = None) -> None:
         self.kind = kind
-        self.group = f"isocenter.{kind.removesuffix('y') + 'ies' if kind.endswith('y') else kind + 's'}"
+        self.group = f"isocenter.{_plural(kind)}"
         self.home = home
         self._items: dict[str, T] = {}
 
@@ -89,6 +89,12 @@ class Registry(Generic[T]):
         if self.home is not None:
             import_module(self.home)
             self.home = None
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y"):
+        return noun.removesuffix("y") + "ies"
+    return noun + ("es" if noun.endswith("s") else "s")
 
 
 def _origin(item: object) -> str:

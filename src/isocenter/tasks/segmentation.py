@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from isocenter.augment import SpatialMap
 from isocenter.errors import GeometryError, LabelError, PlanError
@@ -20,7 +19,7 @@ from isocenter.networks import HeadSpec
 from isocenter.plan import TaskSpec
 from isocenter.records import IGNORE, Case, Flag, LabelMap, LabelSchema, Masks, Prediction
 from isocenter.tasks.contract import Calibration, Decoded, Placement, Slab, Targets, task
-from isocenter.tasks.losses import Seen, build_losses, soft_dice
+from isocenter.tasks.losses import build_losses, class_weights, prepare_losses, sum_losses
 from isocenter.tasks.options import TaskOptions, read_options
 from isocenter.tasks.priors import build_priors
 from isocenter.tasks.reducers import BlendReducer
@@ -73,22 +72,10 @@ class Segmentation:
         self.schema: LabelSchema = spec.schema_
         self.options = read_options(SegmentationOptions, spec)
         self.losses = build_losses(self.options.loss)
-        self._weights = self._class_weights()
+        self._weights = class_weights(self.options.class_weights, self.schema)
         self.priors = build_priors(self.options.priors, self.schema.names)
         if self.priors and not self.schema.exclusive:
             raise PlanError("task.options.priors: are for exclusive structures; these may overlap")
-
-    def _class_weights(self) -> Tensor | None:
-        given = self.options.class_weights
-        for name, weight in given.items():
-            if name not in self.schema.names:
-                known = ", ".join(self.schema.names)
-                raise PlanError(f"task.options.class_weights: {name!r} is not one of the structures ({known})")
-            if not 0 < weight < float("inf"):
-                raise PlanError(f"task.options.class_weights.{name}: {weight:g} is not a positive number")
-        if not given:
-            return None
-        return torch.tensor([1.0] * self.schema.exclusive + [given.get(name, 1.0) for name in self.schema.names])
 
     def heads(self) -> Mapping[str, HeadSpec]:
         """One dense output; background is a channel of its own where structures are exclusive."""
@@ -159,15 +146,7 @@ class Segmentation:
     def collate(self, targets: Sequence[Targets]) -> Targets:
         """``labels``: ``(batch, ...)``; and what losses make of them ahead, under ``"loss.<name>"``."""
         labels = torch.stack([t["labels"] for t in targets])
-        out = {"labels": labels}
-        for name, term in self.losses.items():
-            made = [term.prepare(*self._truth_of(each.numpy())) for each in labels]
-            if all(part is not None for part in made):
-                out[f"loss.{name}"] = torch.from_numpy(np.stack(made))  # type: ignore[arg-type]
-        return out
-
-    def _truth_of(self, labels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        return np.stack(list(self.schema.masks(labels))), labels != IGNORE
+        return {"labels": labels, **prepare_losses(self.losses, labels, self.schema)}
 
     def sites(self, targets: Targets) -> Mapping[str, NDArray[np.int32]]:
         """At most `SITES` voxels of each structure, evenly drawn from all of them."""
@@ -182,25 +161,8 @@ class Segmentation:
 
     def loss(self, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Tensor]:
         """The plan's losses by name, halved from one resolution to the next coarser; the score is the mean Dice."""
-        names = [k for k in outputs if k == HEAD or k.startswith(f"{HEAD}@")]
-        total = sum(0.5**k for k in range(len(names)))
-        extra = {name.removeprefix("loss."): value for name, value in targets.items() if name.startswith("loss.")}
-        out = {name: torch.zeros(()) for name in self.losses}
-        for k, name in enumerate(names):
-            logits, labels = outputs[name], targets["labels"]
-            if logits.shape[2:] != labels.shape[2:]:
-                labels = functional.interpolate(labels, size=logits.shape[2:], mode="nearest-exact")
-            seen = Seen(logits, labels, self.schema.exclusive, self._weights, extra)
-            for term, loss in self.losses.items():
-                if loss.finest_only:
-                    out[term] = out[term] + loss.weight * loss(seen) if k == 0 else out[term]
-                else:
-                    out[term] = out[term] + 0.5**k / total * loss.weight * loss(seen)
-            if k == 0:
-                dice = soft_dice(seen).detach()
-                score = torch.nan_to_num(dice, nan=0.0).sum() / (~dice.isnan()).sum().clamp_min(1)
-                score = torch.where(dice.isnan().all(), torch.ones_like(score), score)
-        return {**out, "score": score}
+        levels = [v for k, v in outputs.items() if k == HEAD or k.startswith(f"{HEAD}@")]
+        return sum_losses(self.losses, levels, targets, exclusive=self.schema.exclusive, weights=self._weights)
 
     def reducer(self) -> BlendReducer:
         """Gaussian blending."""

@@ -15,23 +15,29 @@ from isocenter.tasks.losses.seen import Seen
 __all__ = ["CentreLineDice", "soft_skeleton"]
 
 
-def soft_skeleton(share: Tensor, iterations: int) -> Tensor:
+def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
     """Skeleton of soft masks by repeated thinning.
 
     Args:
-        share: ``(batch, structure, D, H, W)`` in 0..1; one slice is thinned in two dimensions.
+        mask: ``(batch, structure, D, H, W)`` in 0..1; one slice is thinned in two dimensions.
         iterations: At least the radius of the thickest structure in voxels.
 
     Returns:
         The same shape.
 
+    Example:
+        >>> bar = torch.zeros(1, 1, 1, 5, 7)
+        >>> bar[..., 1:4, :] = 1
+        >>> soft_skeleton(bar, 2)[0, 0, 0, :, 3].tolist()
+        [0.0, 0.0, 1.0, 0.0, 0.0]
+
     Reference:
         Shit et al., *clDice*, CVPR 2021, algorithm 1.
     """
-    skeleton = functional.relu(share - _open(share))
+    skeleton = functional.relu(mask - _open(mask))
     for _ in range(iterations):
-        share = _erode(share)
-        rest = functional.relu(share - _open(share))
+        mask = _erode(mask)
+        rest = functional.relu(mask - _open(mask))
         skeleton = skeleton + functional.relu(rest - skeleton * rest)
     return skeleton
 
@@ -65,12 +71,12 @@ class CentreLineDice(Loss):
 
     def __call__(self, seen: Seen) -> Tensor:
         """See `Loss`."""
-        share = seen.share[:, seen.first :] * seen.mask
-        truth = seen.hot[:, seen.first :] * seen.mask
+        found = seen.probabilities[:, seen.first :] * seen.mask
+        truth = seen.one_hot[:, seen.first :] * seen.mask
         with torch.no_grad():
-            real = soft_skeleton(truth, self.iterations)
-        found = soft_skeleton(share, self.iterations)
+            real_lines = soft_skeleton(truth, self.iterations)
+        lines = soft_skeleton(found, self.iterations)
         axes = (0, 2, 3, 4)
-        precision = ((found * truth).sum(axes) + 1) / (found.sum(axes) + 1)
-        recall = ((real * share).sum(axes) + 1) / (real.sum(axes) + 1)
+        precision = ((lines * truth).sum(axes) + 1) / (lines.sum(axes) + 1)
+        recall = ((real_lines * found).sum(axes) + 1) / (real_lines.sum(axes) + 1)
         return seen.over_structures(1 - 2 * precision * recall / (precision + recall), truth.sum(axes) > 0)

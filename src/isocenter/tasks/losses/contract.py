@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from isocenter.errors import PlanError
@@ -24,8 +24,20 @@ class Loss(Options):
 
     Attributes:
         weight: In the sum.
+
+    Example:
+        >>> class Volume(Loss):
+        ...     power: float = 1.0
+        ...     def __call__(self, seen: Seen) -> Tensor:
+        ...         return (seen.probabilities - seen.one_hot).mul(seen.mask).sum().abs() ** self.power
+        >>> Volume(weight=2).power
+        1.0
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    kind: ClassVar[str] = ""
+    """Name under which it is registered, and under which `Seen.prepared` holds what it prepares."""
     finest_only: ClassVar[bool] = False
     """Whether coarser supervised levels are left out."""
 
@@ -35,12 +47,15 @@ class Loss(Options):
         """The loss, without its weight."""
         raise NotImplementedError
 
-    def prepare(self, hot: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    def prepare(self, masks: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float32] | None:
         """What is made of a patch's truth ahead, by the threads that prepare batches; ``None`` for nothing.
 
         Args:
-            hot: Truth of each structure, ``(structure, D, H, W)``.
+            masks: Truth of each structure, ``(structure, D, H, W)``.
             known: Where it is annotated, ``(1 or structure, D, H, W)``.
+
+        Returns:
+            As a tensor in `Seen.prepared`, under the loss's name, in the size of the finest level: set `finest_only`.
         """
         return None
 
@@ -54,7 +69,12 @@ def loss(name: str) -> Callable[[type[Loss]], type[Loss]]:
     Raises:
         PlanError: The name is taken.
     """
-    return losses.register(name)
+
+    def enter(kind: type[Loss]) -> type[Loss]:
+        kind.kind = name
+        return losses.register(name)(kind)
+
+    return enter
 
 
 def build_losses(given: Mapping[str, float | Mapping[str, Any]]) -> dict[str, Loss]:

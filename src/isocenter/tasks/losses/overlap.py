@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from isocenter.tasks.losses.contract import Loss, loss
@@ -24,9 +26,9 @@ def soft_dice(seen: Seen) -> Tensor:
 
 def _sums(seen: Seen) -> tuple[Tensor, Tensor, Tensor]:
     """Of each structure: overlap, prediction, truth."""
-    share, truth = seen.share[:, seen.first :], seen.hot[:, seen.first :]
-    axes = (0, *range(2, share.ndim))
-    return (share * truth * seen.mask).sum(axes), (share * seen.mask).sum(axes), (truth * seen.mask).sum(axes)
+    found, truth = seen.probabilities[:, seen.first :] * seen.mask, seen.one_hot[:, seen.first :] * seen.mask
+    axes = (0, 2, 3, 4)
+    return (found * truth).sum(axes), found.sum(axes), truth.sum(axes)
 
 
 @loss("dice")
@@ -41,17 +43,21 @@ class Dice(Loss):
 
 @loss("generalised-dice")
 class GeneralisedDice(Loss):
-    """Dice of all structures and background together, each weighed by one over its squared size (Sudre et al. 2017)."""
+    """Dice of all structures and background together, each weighed by one over its squared size (Sudre et al. 2017).
+
+    What is not in the batch weighs nothing.
+    """
 
     def __call__(self, seen: Seen) -> Tensor:
         """See `Loss`."""
-        axes = (0, *range(2, seen.share.ndim))
-        both = (seen.share * seen.hot * seen.mask).sum(axes)
-        size, real = (seen.share * seen.mask).sum(axes), (seen.hot * seen.mask).sum(axes)
+        axes = (0, 2, 3, 4)
+        both = (seen.probabilities * seen.one_hot * seen.mask).sum(axes)
+        size, real = (seen.probabilities * seen.mask).sum(axes), (seen.one_hot * seen.mask).sum(axes)
         weights = torch.where(real > 0, 1 / real.clamp_min(1) ** 2, torch.zeros_like(real))
         if seen.weights is not None:
             weights = weights * seen.weights.to(weights)
-        return 1 - 2 * (weights * both).sum() / (weights * (size + real)).sum().clamp_min(1e-12)
+        dice = 2 * (weights * both).sum() / (weights * (size + real)).sum().clamp_min(1e-12)
+        return (1 - dice) * (weights.sum() > 0)
 
 
 @loss("tversky")
@@ -67,6 +73,12 @@ class Tversky(Loss):
     alpha: float = Field(default=0.3, ge=0)
     beta: float = Field(default=0.7, ge=0)
     exponent: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _something_costs(self) -> Self:
+        if self.alpha + self.beta == 0:
+            raise ValueError("alpha and beta are both 0, so that nothing is wrong; set one of them above 0")
+        return self
 
     def __call__(self, seen: Seen) -> Tensor:
         """See `Loss`."""

@@ -25,14 +25,21 @@ class Seen:
             0 and 1; `isocenter.records.IGNORE` where unannotated.
         exclusive: One structure a voxel, by softmax; else each by itself, by sigmoid.
         weights: Of each channel of the logits, ``(channel,)``, in all losses.
-        extra: What `isocenter.tasks.losses.Loss.prepare` made of the labels, by the loss's name.
+        prepared: What `isocenter.tasks.losses.Loss.prepare` made of the labels, by the loss's name.
+
+    Example:
+        >>> seen = Seen(torch.zeros(1, 2, 1, 1, 3), torch.tensor([0, 1, IGNORE]).view(1, 1, 1, 1, 3), exclusive=True)
+        >>> seen.probabilities[0, 1].flatten().tolist(), seen.one_hot[0, 1].flatten().tolist()
+        ([0.5, 0.5, 0.5], [0.0, 1.0, 0.0])
+        >>> seen.mask.flatten().tolist()
+        [1.0, 1.0, 0.0]
     """
 
     logits: Tensor
     labels: Tensor
     exclusive: bool
     weights: Tensor | None = None
-    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    prepared: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> Tensor:
@@ -42,7 +49,7 @@ class Seen:
     @cached_property
     def mask(self) -> Tensor:
         """`known` as 0 and 1."""
-        return self.known.float()
+        return self.known.to(self.scores.dtype)
 
     @cached_property
     def target(self) -> Tensor:
@@ -50,22 +57,26 @@ class Seen:
         return self.labels.where(self.known, torch.zeros_like(self.labels)).long()
 
     @cached_property
-    def log_p(self) -> Tensor:
-        """Logarithm of the probability of every channel, 32 bit."""
-        scores = self.logits.float()
-        return functional.log_softmax(scores, 1) if self.exclusive else functional.logsigmoid(scores)
+    def scores(self) -> Tensor:
+        """Logits in at least 32 bit."""
+        return self.logits if self.logits.dtype == torch.float64 else self.logits.float()
 
     @cached_property
-    def share(self) -> Tensor:
-        """Probability of every channel."""
+    def log_p(self) -> Tensor:
+        """Logarithm of the probability of every channel."""
+        return functional.log_softmax(self.scores, 1) if self.exclusive else functional.logsigmoid(self.scores)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Of every channel, by softmax or sigmoid."""
         return self.log_p.exp()
 
     @cached_property
-    def hot(self) -> Tensor:
+    def one_hot(self) -> Tensor:
         """Truth of every channel, 0 and 1."""
         if not self.exclusive:
-            return self.target.float()
-        return functional.one_hot(self.target[:, 0], self.logits.shape[1]).movedim(-1, 1).float()
+            return self.target.to(self.scores.dtype)
+        return functional.one_hot(self.target[:, 0], self.logits.shape[1]).movedim(-1, 1).to(self.scores.dtype)
 
     @property
     def first(self) -> int:
@@ -78,7 +89,7 @@ class Seen:
         if self.exclusive:
             loss = functional.nll_loss(self.log_p, self.target[:, 0], reduction="none")[:, None]
         else:
-            loss = functional.binary_cross_entropy_with_logits(self.logits.float(), self.hot, reduction="none")
+            loss = functional.binary_cross_entropy_with_logits(self.scores, self.one_hot, reduction="none")
         return loss * self.mask
 
     @cached_property
