@@ -97,14 +97,6 @@ def test_units_of_a_stage_come_as_asked_and_the_last_number_holds_on() -> None:
     assert blocks(units=[1, 2]) == [1, 2, 2]
 
 
-def test_a_residual_encoder_has_nnunets_number_of_units() -> None:
-    options = {"strides": [[1, 1, 1]] + [[2, 2, 2]] * 5, "channels": [4, 8, 8, 8, 8, 8]}
-    torch.manual_seed(0)
-    network = build_network(NetworkSpec(name="residual-unet", options=options), CT, DENSE)
-    assert [len(s) if isinstance(s, torch.nn.Sequential) else 1 for s in network.encoder] == [1, 3, 4, 6, 6, 6]
-    assert all(sum(isinstance(m, torch.nn.Conv3d) for m in stage.modules()) == 1 for stage in list(network.decoder)[:5])
-
-
 @pytest.mark.parametrize("unit", ["plain", "bottleneck"])
 def test_other_units_have_other_parameters(unit: str) -> None:
     assert parameters(build("unet", unit=unit)) < parameters(build("unet"))
@@ -202,7 +194,7 @@ def test_dropout_is_where_the_option_puts_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("unet", {"unit": "plain", "squeeze": "both"}, "weighs residual units"),
+        ("unet", {"unit": "plain", "squeeze": "both"}, "is of residual units"),
         ("hybrid", {"channels": [4, 6, 7]}, "7 is no multiple of the 2 attention heads"),
         ("light", {"unitz": 2}, "network.options.unitz: no such option .did you mean 'units'"),
         ("vnet", {"channels": [4]}, "3 strides for 1 channels"),

@@ -9,6 +9,7 @@ from isocenter.networks import (  # noqa: F401 they register themselves
     light,
     measured,
     pseudo3d,
+    resnet,
     segresnet,
     swin_unetr,
     unet,

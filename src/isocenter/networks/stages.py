@@ -7,6 +7,7 @@ gives levels from the finest that a head reads to the coarsest, and has ``channe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
@@ -123,13 +124,12 @@ def kernels_of(options: StageOptions, dimensions: int) -> list[list[int]]:
         return [list(kernel[3 - dimensions :]) for kernel in options.kernels]
     strides = [list(stride[3 - dimensions :]) for stride in options.strides]
     kernels = []
-    done = torch.ones(len(strides[0]), dtype=torch.long)
-    total = torch.tensor([list(s) for s in strides]).prod(0)
+    done = [1] * dimensions
+    total = [math.prod(axis) for axis in zip(*strides, strict=True)]
     for stride in strides:
-        done = done * torch.tensor(list(stride))
+        done = [d * s for d, s in zip(done, stride, strict=True)]
         # an axis that is pooled less often than the others in the end is the thick one: wait until its pooling begins
-        thick = (total * 2 <= total.max()) & (done == 1)
-        kernels.append([1 if t else 3 for t in thick.tolist()])
+        kernels.append([1 if t * 2 <= max(total) and d == 1 else 3 for t, d in zip(total, done, strict=True)])
     return kernels
 
 

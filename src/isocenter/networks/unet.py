@@ -4,11 +4,11 @@ One builder makes the family from a few decisions: which units, how many of them
 the decoder enlarges. The registered names differ in their defaults:
 
 - ``unet``: residual units, one a stage (Ronneberger et al. 2015; He et al. 2016). Options make plain ones of them.
-- ``residual-unet``: a deep residual encoder and a light decoder, as nnU-Net's residual-encoder presets (Isensee et al.
-  2024, *nnU-Net revisited*).
+- ``residual-unet``: a deep residual encoder and a light decoder: the network of nnU-Net's residual-encoder presets
+  (Isensee et al. 2024, *nnU-Net revisited*), parameter for parameter but for the biases before norms, which do nothing.
 - ``attention-unet``: gates on the skip connections (Oktay et al. 2018).
-- ``resnet``, ``se-resnet``: the same encoder as a classifier, without and with squeeze-and-excitation (He et al. 2016;
-  Hu et al. 2018); its decoder is built only where a head is dense or strided.
+
+`isocenter.networks.resnet` makes classifiers of the same encoder.
 
 The stem may move blocks of 2x2 voxels into channels and the heads move them back: the full resolution is kept in the
 data while the convolutions run on a quarter of the positions.
@@ -16,9 +16,9 @@ data while the convolutions run on a quarter of the positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -27,8 +27,10 @@ from isocenter.networks.assembly import EncoderDecoder, Parts
 from isocenter.networks.blocks import (
     AttentionGate,
     BottleneckBlock,
+    BottleneckDBlock,
     PlainBlock,
     ResidualBlock,
+    ResidualDBlock,
     Squeeze,
     squeeze_layer,
     transposed,
@@ -37,9 +39,16 @@ from isocenter.networks.contract import HeadSpec, network
 from isocenter.networks.stages import Count, SkipDecoder, StageEncoder, StageOptions, check_stages, kernels_of
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
-__all__ = ["ResNetOptions", "ResidualUNetOptions", "UNetOptions"]
+__all__ = ["SMALL", "ResidualUNetOptions", "UNetOptions", "build_staged"]
 
-SMALL = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "channels": [4, 6, 8], "norm": "group"}
+SMALL: Mapping[str, Any] = {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]], "channels": [4, 6, 8], "norm": "group"}
+"""Options of an instance that computes fast."""
+BLOCKS: Mapping[tuple[str, str], Callable[..., nn.Module]] = {
+    ("residual", "strided"): ResidualBlock,
+    ("residual", "pooled"): ResidualDBlock,
+    ("bottleneck", "strided"): BottleneckBlock,
+    ("bottleneck", "pooled"): BottleneckDBlock,
+}
 
 
 class UNetOptions(StageOptions):
@@ -49,6 +58,9 @@ class UNetOptions(StageOptions):
         unit: ``"residual"``, ``"bottleneck"`` or ``"plain"``.
         units: A stage, one number for all or one for each.
         decoder_units: Of the decoder, a stage: ``"same"`` for one of the encoder's, ``"light"`` for one convolution.
+        entry: What reads the images: the first ``"unit"`` itself, or a ``"convolution"`` before it.
+        shortcut: Of residual units to a coarser grid: a ``"strided"`` convolution, or means (``"pooled"``), which look
+            at every voxel (He et al. 2019).
         squeeze: Squeeze-and-excitation of every residual unit: by ``"channel"``, ``"spatial"`` or ``"both"``.
         enlarge: ``"nearest"`` neighbours, or a ``"transposed"`` convolution.
     """
@@ -56,6 +68,8 @@ class UNetOptions(StageOptions):
     unit: Literal["residual", "bottleneck", "plain"] = "residual"
     units: Count | tuple[Count, ...] = 1
     decoder_units: Literal["same", "light"] = "same"
+    entry: Literal["unit", "convolution"] = "unit"
+    shortcut: Literal["strided", "pooled"] = "strided"
     squeeze: Squeeze = "none"
     enlarge: Literal["nearest", "transposed"] = "nearest"
 
@@ -69,13 +83,9 @@ class ResidualUNetOptions(UNetOptions):
 
     units: Count | tuple[Count, ...] = (1, 3, 4, 6, 6, 6)
     decoder_units: Literal["same", "light"] = "light"
+    entry: Literal["unit", "convolution"] = "convolution"
+    shortcut: Literal["strided", "pooled"] = "pooled"
     enlarge: Literal["nearest", "transposed"] = "transposed"
-
-
-class ResNetOptions(UNetOptions):
-    """Options of ``resnet`` and ``se-resnet``: those of `UNetOptions`, two units a stage as in ResNet-18."""
-
-    units: Count | tuple[Count, ...] = 2
 
 
 @dataclass(frozen=True)
@@ -92,18 +102,25 @@ class _Builder:
         kernel = self.kernels[level]
         if o.unit == "plain":
             return PlainBlock(d, c_in, c_out, kernel=kernel, stride=stride, norm=o.norm, dropout=dropout)
-        kind = BottleneckBlock if o.unit == "bottleneck" else ResidualBlock
+        kind = BLOCKS[o.unit, o.shortcut]
         squeeze = squeeze_layer(o.squeeze, d, c_out)
         return kind(d, c_in, c_out, kernel=kernel, stride=stride, norm=o.norm, dropout=dropout, squeeze=squeeze)
 
     def stage(self, level: int, c_in: int, c_out: int) -> nn.Module:
         drop = self.options.dropout if level >= len(self.strides) - 2 else 0.0
-        first = self.block(level, c_in, c_out, self.strides[level], drop)
-        more = self.options.units_of(level) - 1
+        parts = []
+        if level == 0 and self.options.entry == "convolution":
+            width = max(4, c_out // 4) if self.options.unit == "bottleneck" else c_out
+            parts.append(self.convolution(0, c_in, width))
+            c_in = width
+        parts.append(self.block(level, c_in, c_out, self.strides[level], drop))
         one = [1] * self.dimensions
-        return (
-            nn.Sequential(first, *(self.block(level, c_out, c_out, one, drop) for _ in range(more))) if more else first
-        )
+        parts += [self.block(level, c_out, c_out, one, drop) for _ in range(self.options.units_of(level) - 1)]
+        return nn.Sequential(*parts) if len(parts) > 1 else parts[0]
+
+    def convolution(self, level: int, c_in: int, c_out: int) -> nn.Module:
+        kernel, one, norm = self.kernels[level], [1] * self.dimensions, self.options.norm
+        return PlainBlock(self.dimensions, c_in, c_out, kernel=kernel, stride=one, norm=norm, units=1)
 
     def encoder(self, c_in: int) -> StageEncoder:
         width = self.options.channels
@@ -111,25 +128,36 @@ class _Builder:
         return StageEncoder([self.stage(k, ins[k], width[k]) for k in range(len(width))], width, self.strides)
 
     def up(self, level: int, c_in: int, c_out: int) -> nn.Module:
-        one = [1] * self.dimensions
         if self.options.decoder_units == "same":
-            return self.block(level, c_in, c_out, one)
-        kernel, norm = self.kernels[level], self.options.norm
-        return PlainBlock(self.dimensions, c_in, c_out, kernel=kernel, stride=one, norm=norm, units=1)
+            return self.block(level, c_in, c_out, [1] * self.dimensions)
+        return self.convolution(level, c_in, c_out)
 
     def enlarge(self, level: int, c_in: int, c_out: int) -> nn.Module:
         return transposed(self.dimensions, c_in, c_out, self.strides[level + 1])
 
 
-def _build(
-    kind: type[UNetOptions], spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec], *,
-    gated: bool = False, squeeze: Squeeze | None = None,
+def build_staged(
+    options: UNetOptions, spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec], *,
+    gated: bool = False,
 ) -> EncoderDecoder:  # fmt: skip
-    options = read_options(kind, spec.options, where="network.options", owner=spec.name)
-    if squeeze is not None and options.squeeze == "none":
-        options = options.model_copy(update={"squeeze": squeeze})
-    if options.unit == "plain" and options.squeeze != "none":
-        raise PlanError(f"network.options.squeeze: {options.squeeze!r} weighs residual units; unit is 'plain'")
+    """Build from options.
+
+    Args:
+        options: Of the network.
+        spec: Of the plan.
+        inputs: Of the plan.
+        heads: Of the task.
+        gated: Attention gates on the skips.
+
+    Raises:
+        PlanError: Options that do not fit each other or the heads.
+    """
+    if options.unit == "plain":
+        for key, value, none in (("squeeze", options.squeeze, "none"), ("shortcut", options.shortcut, "strided")):
+            if value != none:
+                raise PlanError(
+                    f"network.options.{key}: {value!r} is of residual units and unit is 'plain'; leave {none!r}"
+                )
     check_stages(options, spec, list(heads.values()))
     d = spec.dimensions
     strides = [list(s[3 - d :]) for s in options.strides]
@@ -152,15 +180,15 @@ def build_unet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[st
     Raises:
         PlanError: Unknown or unfitting options.
     """
-    return _build(UNetOptions, spec, inputs, heads)
+    return build_staged(_read(UNetOptions, spec), spec, inputs, heads)
 
 
-@network("residual-unet", small=SMALL | {"units": [1, 2, 1]})
+@network("residual-unet", small={**SMALL, "units": [1, 2, 1]})
 def build_residual_unet(
     spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]
 ) -> EncoderDecoder:
     """As `build_unet`."""
-    return _build(ResidualUNetOptions, spec, inputs, heads)
+    return build_staged(_read(ResidualUNetOptions, spec), spec, inputs, heads)
 
 
 @network("attention-unet", small=SMALL)
@@ -168,16 +196,8 @@ def build_attention_unet(
     spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]
 ) -> EncoderDecoder:
     """As `build_unet`."""
-    return _build(UNetOptions, spec, inputs, heads, gated=True)
+    return build_staged(_read(UNetOptions, spec), spec, inputs, heads, gated=True)
 
 
-@network("resnet", small=SMALL | {"units": [1, 2, 1]})
-def build_resnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]) -> EncoderDecoder:
-    """As `build_unet`."""
-    return _build(ResNetOptions, spec, inputs, heads)
-
-
-@network("se-resnet", small=SMALL | {"units": [1, 2, 1]})
-def build_se_resnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]) -> EncoderDecoder:
-    """As `build_unet`."""
-    return _build(ResNetOptions, spec, inputs, heads, squeeze="channel")
+def _read(kind: type[UNetOptions], spec: NetworkSpec) -> UNetOptions:
+    return read_options(kind, spec.options, where="network.options", owner=spec.name)

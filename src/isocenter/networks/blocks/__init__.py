@@ -10,9 +10,11 @@ from isocenter.networks.blocks.attention import (
 )
 from isocenter.networks.blocks.convolution import (
     BottleneckBlock,
+    BottleneckDBlock,
     PlainBlock,
     PreActivationBlock,
     ResidualBlock,
+    ResidualDBlock,
     convolution,
     dropout_layer,
     normalisation,
@@ -26,6 +28,7 @@ from isocenter.networks.blocks.selfattention import GlobalLocalBlock, WindowAtte
 __all__ = [
     "AttentionGate",
     "BottleneckBlock",
+    "BottleneckDBlock",
     "ChannelSqueeze",
     "ConcurrentSqueeze",
     "ConvGRU",
@@ -35,6 +38,7 @@ __all__ = [
     "PlainBlock",
     "PreActivationBlock",
     "ResidualBlock",
+    "ResidualDBlock",
     "SliceRecurrence",
     "SpaceToDepth",
     "SpatialSqueeze",

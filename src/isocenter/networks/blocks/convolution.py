@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 __all__ = [
     "BottleneckBlock",
+    "BottleneckDBlock",
     "PlainBlock",
     "PreActivationBlock",
     "ResidualBlock",
+    "ResidualDBlock",
     "convolution",
     "dropout_layer",
     "normalisation",
@@ -95,6 +97,8 @@ class ResidualBlock(nn.Module):
         squeeze: Weighs channels or places before the shortcut is added; see `isocenter.networks.blocks.attention`.
     """
 
+    pooled: ClassVar[bool] = False
+
     def __init__(
         self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0,
         squeeze: nn.Module | None = None,
@@ -107,7 +111,7 @@ class ResidualBlock(nn.Module):
         self.act = nn.LeakyReLU(0.01, inplace=True)
         self.drop = dropout_layer(dimensions, dropout)
         self.squeeze = squeeze
-        self.short = _shortcut(dimensions, c_in, c_out, stride, norm)
+        self.short = _shortcut(dimensions, c_in, c_out, stride, norm, self.pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same number of dimensions; channels and size as configured."""
@@ -132,6 +136,8 @@ class BottleneckBlock(nn.Module):
         squeeze: As in `ResidualBlock`.
     """
 
+    pooled: ClassVar[bool] = False
+
     def __init__(
         self, dimensions: int, c_in: int, c_out: int, *, kernel: Sizes, stride: Sizes, norm: str, dropout: float = 0.0,
         squeeze: nn.Module | None = None,
@@ -148,7 +154,7 @@ class BottleneckBlock(nn.Module):
         self.norm, self.drop = normalisation(norm, dimensions, c_out), dropout_layer(dimensions, dropout)
         self.squeeze = squeeze
         self.act = nn.LeakyReLU(0.01, inplace=True)
-        self.short = _shortcut(dimensions, c_in, c_out, stride, norm)
+        self.short = _shortcut(dimensions, c_in, c_out, stride, norm, self.pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `ResidualBlock`."""
@@ -156,6 +162,22 @@ class BottleneckBlock(nn.Module):
         y = self.drop(self.norm(plain))
         y = y if self.squeeze is None else self.squeeze(y, plain)
         return self.act(y + self.short(x))  # type: ignore[no-any-return]
+
+
+class ResidualDBlock(ResidualBlock):
+    """`ResidualBlock` whose shortcut to a coarser grid takes means rather than one voxel of many (ResNet-D).
+
+    Reference:
+        He et al., *Bag of tricks for image classification with convolutional neural networks*, CVPR 2019.
+    """
+
+    pooled = True
+
+
+class BottleneckDBlock(BottleneckBlock):
+    """`BottleneckBlock` with the shortcut of `ResidualDBlock`."""
+
+    pooled = True
 
 
 class PreActivationBlock(nn.Module):
@@ -182,10 +204,16 @@ class PreActivationBlock(nn.Module):
         return x + self.second(self.act(self.norm2(y)))  # type: ignore[no-any-return]
 
 
-def _shortcut(dimensions: int, c_in: int, c_out: int, stride: Sizes, norm: str) -> nn.Module:
-    if c_in == c_out and all(s == 1 for s in stride):
+def _shortcut(dimensions: int, c_in: int, c_out: int, stride: Sizes, norm: str, pooled: bool) -> nn.Module:
+    coarser = any(s > 1 for s in stride)
+    if c_in == c_out and not coarser:
         return nn.Identity()
     one = [1] * dimensions
-    return nn.Sequential(
-        convolution(dimensions, c_in, c_out, one, stride, bias=False), normalisation(norm, dimensions, c_out)
-    )
+    parts: list[nn.Module] = []
+    if pooled and coarser:
+        kind = nn.AvgPool3d if dimensions == 3 else nn.AvgPool2d
+        parts.append(kind(tuple(stride)))  # type: ignore[arg-type]
+    if c_in != c_out or not pooled:
+        parts.append(convolution(dimensions, c_in, c_out, one, one if pooled else stride, bias=False))
+        parts.append(normalisation(norm, dimensions, c_out))
+    return nn.Sequential(*parts)

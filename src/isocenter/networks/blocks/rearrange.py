@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["DepthToSpace", "SpaceToDepth"]
@@ -34,7 +34,7 @@ class DepthToSpace(nn.Module):
     def __init__(self, factors: Sizes) -> None:
         super().__init__()
         self.factors = tuple(factors)
-        self.blocks = int(torch.tensor(self.factors).prod())
+        self.blocks = math.prod(self.factors)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C * prod(f), n, ...)`` to ``(B, C, n*f, ...)``."""
