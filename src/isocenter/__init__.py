@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from isocenter.workflow import load as load
     from isocenter.workflow import plan as plan
     from isocenter.workflow import predict as predict
+    from isocenter.workflow import search as search
     from isocenter.workflow import simulate as simulate
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ _EXPORTS = {
     "load": "isocenter.workflow",
     "plan": "isocenter.workflow",
     "predict": "isocenter.workflow",
+    "search": "isocenter.workflow",
     "simulate": "isocenter.workflow",
 }
 

@@ -29,7 +29,7 @@ def isocenter(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_help_and_version(tmp_path: Path) -> None:
     done = isocenter("--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    for verb in ("inspect", "simulate", "plan", "fit", "evaluate", "predict", "demo"):
+    for verb in ("inspect", "simulate", "plan", "search", "fit", "evaluate", "predict", "demo"):
         assert f"\n  {verb} " in done.stdout
     done = isocenter("--version", folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"isocenter {__version__}\n")

@@ -9,7 +9,7 @@ from importlib import import_module
 import typer
 
 from isocenter import __version__
-from isocenter.cli import convert, deidentify, demo, evaluate, fit, inspect, plan, predict, simulate
+from isocenter.cli import convert, deidentify, demo, evaluate, fit, inspect, plan, predict, search, simulate
 from isocenter.errors import ConfigError, IsocenterError
 
 __all__ = ["app", "main"]
@@ -26,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for verb in (inspect, convert, deidentify, simulate, plan, fit, evaluate, predict, demo):
+for verb in (inspect, convert, deidentify, simulate, plan, search, fit, evaluate, predict, demo):
     app.command(name=verb.__name__.rpartition(".")[2])(verb.command)
 
 

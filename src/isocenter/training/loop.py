@@ -156,7 +156,8 @@ class _Loop:
             range(self.saved, self.plan.training.steps), self.plan.training.workers,
         )  # fmt: skip
         with _curves(self.folder, self._kept) as curves, closing(batches):
-            self._steps(batches, calls, curves)
+            if not (self.saved and calls.pause is not None and calls.pause(self.saved)):
+                self._steps(batches, calls, curves)
         self.result.network = self._deployable().cpu().eval()
         return self.result
 

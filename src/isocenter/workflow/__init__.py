@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from isocenter.workflow.model import TrainedModel, load
     from isocenter.workflow.planning import plan
     from isocenter.workflow.predicting import FORMATS, Result, predict
+    from isocenter.workflow.searching import search
     from isocenter.workflow.simulating import simulate
     from isocenter.workflow.studies import find_study
 
@@ -34,6 +35,7 @@ _HOMES = {
     "load": "model",
     "plan": "planning",
     "predict": "predicting",
+    "search": "searching",
     "simulate": "simulating",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "search",
     "simulate",
 ]
 
