@@ -196,8 +196,10 @@ def test_dropout_is_where_the_option_puts_it(name: str) -> None:
     [
         ("unet", {"unit": "plain", "squeeze": "both"}, "is of residual units"),
         ("hybrid", {"channels": [4, 6, 7]}, "7 is no multiple of the 2 attention heads"),
-        ("light", {"unitz": 2}, "network.options.unitz: no such option .did you mean 'units'"),
+        ("light", {"chanels": [2]}, "network.options.chanels: no such option .did you mean 'channels'"),
         ("vnet", {"channels": [4]}, "3 strides for 1 channels"),
+        ("vnet", {"kernel": 4}, "network.options.kernel: 4 is even .* make it odd"),
+        ("segresnet", {"units": []}, "network.options.units"),
         ("swin-unetr", {"width": 13}, "network.options.width: .*multiple of 12"),
         ("densenet", {"strides": [[2, 2, 2], [2, 2, 2], [2, 2, 2]]}, "make it .1, 1, 1."),
     ],
@@ -205,6 +207,12 @@ def test_dropout_is_where_the_option_puts_it(name: str) -> None:
 def test_options_that_do_not_fit_are_refused(name: str, options, said: str) -> None:
     with pytest.raises(PlanError, match=said):
         build(name, **options)
+
+
+def test_attention_heads_that_do_not_divide_channels_are_refused() -> None:
+    spec = NetworkSpec(name="swin-unetr", options={"width": 12, "heads": [3, 5, 12, 24]})
+    with pytest.raises(PlanError, match="5 attention heads do not divide the 24 channels of stage 1"):
+        build_network(spec, CT, DENSE)
 
 
 def test_a_vector_needs_a_head_that_can_use_it() -> None:

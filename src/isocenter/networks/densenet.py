@@ -12,7 +12,16 @@ from torch.nn import functional
 from isocenter.networks.assembly import EncoderDecoder, Parts
 from isocenter.networks.blocks import ResidualBlock, convolution, dropout_layer, normalisation
 from isocenter.networks.contract import HeadSpec, network
-from isocenter.networks.stages import Count, SkipDecoder, StageEncoder, StageOptions, check_stages, kernels_of
+from isocenter.networks.stages import (
+    Count,
+    SkipDecoder,
+    StageEncoder,
+    StageOptions,
+    Units,
+    check_stages,
+    kernels_of,
+    units_of,
+)
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
 __all__ = ["DenseNetOptions"]
@@ -29,7 +38,7 @@ class DenseNetOptions(StageOptions):
     """
 
     norm: Literal["batch", "instance", "group"] = "batch"
-    units: tuple[Count, ...] = (4, 4, 6, 6)
+    units: Units = (4, 4, 6, 6)
     growth: Count = 16
 
 
@@ -85,7 +94,7 @@ def build_densenet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappin
     d, growth, norm = spec.dimensions, options.growth, options.norm
     strides = [list(s[3 - d :]) for s in options.strides]
     kernels = kernels_of(options, d)
-    units = [options.units[min(k, len(options.units) - 1)] for k in range(len(strides))]
+    units = [units_of(options.units, k) for k in range(len(strides))]
     width = [begin + n * growth for begin, n in zip(options.channels, units, strict=True)]
 
     def stage(level: int, c_in: int) -> nn.Module:

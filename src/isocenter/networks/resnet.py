@@ -13,7 +13,7 @@ from isocenter.errors import PlanError
 from isocenter.networks.assembly import EncoderDecoder
 from isocenter.networks.blocks import Squeeze
 from isocenter.networks.contract import HeadSpec, network
-from isocenter.networks.stages import Count
+from isocenter.networks.stages import Units
 from isocenter.networks.unet import SMALL, UNetOptions, build_staged
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
@@ -33,7 +33,7 @@ class ResNetOptions(UNetOptions):
             as many.
     """
 
-    units: Count | tuple[Count, ...] = 2
+    units: Units = 2
     depth: Depth | None = None
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from isocenter.networks.assembly import EncoderDecoder, Parts
 from isocenter.networks.blocks import PreActivationBlock, convolution, dropout_layer, normalisation
 from isocenter.networks.contract import HeadSpec, network
-from isocenter.networks.stages import Count, SkipDecoder, StageEncoder, StageOptions, check_stages, kernels_of
+from isocenter.networks.stages import SkipDecoder, StageEncoder, StageOptions, Units, check_stages, kernels_of, units_of
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
 __all__ = ["SegResNetOptions"]
@@ -29,7 +29,7 @@ class SegResNetOptions(StageOptions):
     """
 
     norm: Literal["batch", "instance", "group"] = "group"
-    units: tuple[Count, ...] = (1, 2, 2, 4)
+    units: Units = (1, 2, 2, 4)
 
 
 class _Enlarge(nn.Module):
@@ -75,7 +75,7 @@ def build_segresnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappi
         return PreActivationBlock(d, channels, kernel=kernels[level], norm=options.norm)
 
     def stage(level: int, c_in: int) -> nn.Module:
-        count = options.units[min(level, len(options.units) - 1)]
+        count = units_of(options.units, level)
         drop = options.dropout if level >= len(width) - 2 else 0.0
         enter = convolution(d, c_in, width[level], kernels[level], strides[level], bias=False)
         return nn.Sequential(enter, dropout_layer(d, drop), *(block(level, width[level]) for _ in range(count)))

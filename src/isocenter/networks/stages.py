@@ -29,12 +29,16 @@ __all__ = [
     "StageEncoder",
     "StageOptions",
     "Step",
+    "Units",
     "check_stages",
     "kernels_of",
+    "units_of",
 ]
 
 Count = Annotated[int, Field(ge=1)]
 Step = tuple[Count, Count, Count]
+Units = Count | Annotated[tuple[Count, ...], Field(min_length=1)]
+"""Of a stage: one number for all, or one for each."""
 Sizes = Sequence[int]
 
 
@@ -131,6 +135,16 @@ def kernels_of(options: StageOptions, dimensions: int) -> list[list[int]]:
         # an axis that is pooled less often than the others in the end is the thick one: wait until its pooling begins
         kernels.append([1 if t * 2 <= max(total) and d == 1 else 3 for t, d in zip(total, done, strict=True)])
     return kernels
+
+
+def units_of(units: int | Sequence[int], stage: int) -> int:
+    """Units of a stage; the last number holds for further stages.
+
+    Example:
+        >>> units_of(2, 3), units_of((1, 3), 0), units_of((1, 3), 5)
+        (2, 1, 3)
+    """
+    return units if isinstance(units, int) else units[min(stage, len(units) - 1)]
 
 
 class StageEncoder(nn.ModuleList):

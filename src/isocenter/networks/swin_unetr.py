@@ -52,6 +52,12 @@ def build_swin_unetr(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapp
         PlanError: Unknown options, or heads that are not dense.
     """
     options = read_options(SwinUNETROptions, spec.options, where="network.options", owner=spec.name)
+    for k, count in enumerate(options.heads):
+        if (options.width * 2**k) % count:
+            raise PlanError(
+                f"network.options.heads: {count} attention heads do not divide the {options.width * 2**k} channels of"
+                f" stage {k}; change heads or width"
+            )
     return SwinUNETR(options, inputs, heads, dimensions=spec.dimensions)
 
 

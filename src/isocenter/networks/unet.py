@@ -36,7 +36,7 @@ from isocenter.networks.blocks import (
     transposed,
 )
 from isocenter.networks.contract import HeadSpec, network
-from isocenter.networks.stages import Count, SkipDecoder, StageEncoder, StageOptions, check_stages, kernels_of
+from isocenter.networks.stages import SkipDecoder, StageEncoder, StageOptions, Units, check_stages, kernels_of, units_of
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
 __all__ = ["SMALL", "ResidualUNetOptions", "UNetOptions", "build_staged"]
@@ -56,7 +56,7 @@ class UNetOptions(StageOptions):
 
     Attributes:
         unit: ``"residual"``, ``"bottleneck"`` or ``"plain"``.
-        units: A stage, one number for all or one for each.
+        units: A stage, one number for all or one for each; the last holds for further stages.
         decoder_units: Of the decoder, a stage: ``"same"`` for one of the encoder's, ``"light"`` for one convolution.
         entry: What reads the images: the first ``"unit"`` itself, or a ``"convolution"`` before it.
         shortcut: Of residual units to a coarser grid: a ``"strided"`` convolution, or means (``"pooled"``), which look
@@ -66,22 +66,18 @@ class UNetOptions(StageOptions):
     """
 
     unit: Literal["residual", "bottleneck", "plain"] = "residual"
-    units: Count | tuple[Count, ...] = 1
+    units: Units = 1
     decoder_units: Literal["same", "light"] = "same"
     entry: Literal["unit", "convolution"] = "unit"
     shortcut: Literal["strided", "pooled"] = "strided"
     squeeze: Squeeze = "none"
     enlarge: Literal["nearest", "transposed"] = "nearest"
 
-    def units_of(self, stage: int) -> int:
-        """Of a stage; the last number holds for further stages."""
-        return self.units if isinstance(self.units, int) else self.units[min(stage, len(self.units) - 1)]
-
 
 class ResidualUNetOptions(UNetOptions):
     """Options of ``residual-unet``: those of `UNetOptions`, with the defaults of nnU-Net's residual encoders."""
 
-    units: Count | tuple[Count, ...] = (1, 3, 4, 6, 6, 6)
+    units: Units = (1, 3, 4, 6, 6, 6)
     decoder_units: Literal["same", "light"] = "light"
     entry: Literal["unit", "convolution"] = "convolution"
     shortcut: Literal["strided", "pooled"] = "pooled"
@@ -115,7 +111,7 @@ class _Builder:
             c_in = width
         parts.append(self.block(level, c_in, c_out, self.strides[level], drop))
         one = [1] * self.dimensions
-        parts += [self.block(level, c_out, c_out, one, drop) for _ in range(self.options.units_of(level) - 1)]
+        parts += [self.block(level, c_out, c_out, one, drop) for _ in range(units_of(self.options.units, level) - 1)]
         return nn.Sequential(*parts) if len(parts) > 1 else parts[0]
 
     def convolution(self, level: int, c_in: int, c_out: int) -> nn.Module:

@@ -1,4 +1,8 @@
-"""V-Net: large kernels, residual stages of growing length, strided convolutions down and up (Milletari et al. 2016)."""
+"""V-Net: large kernels, residual stages of growing length, strided convolutions down and up (Milletari et al. 2016).
+
+Two things differ: convolutions are normalised, which came into use after it; and in the decoder a 1x1 convolution
+brings joined features back to the channels of their level before the large kernels, which are four times cheaper then.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,20 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from isocenter.errors import PlanError
 from isocenter.networks.assembly import EncoderDecoder, Parts
 from isocenter.networks.blocks import convolution, dropout_layer, normalisation, transposed
 from isocenter.networks.contract import HeadSpec, network
-from isocenter.networks.stages import Count, SkipDecoder, StageEncoder, StageOptions, check_stages, kernels_of
+from isocenter.networks.stages import (
+    Count,
+    SkipDecoder,
+    StageEncoder,
+    StageOptions,
+    Units,
+    check_stages,
+    kernels_of,
+    units_of,
+)
 from isocenter.plan import InputSpec, NetworkSpec, read_options
 
 __all__ = ["VNetOptions"]
@@ -19,11 +33,11 @@ class VNetOptions(StageOptions):
     """Options of ``vnet`` in a plan, beside those of `StageOptions`.
 
     Attributes:
-        units: Convolutions of each stage; the last number holds for further stages.
-        kernel: Edge of the convolutions, on axes where others would have 3.
+        units: Convolutions of each stage, one number for all or one for each; the last holds for further stages.
+        kernel: Edge of the convolutions where ``kernels`` has 3, odd.
     """
 
-    units: tuple[Count, ...] = (1, 2, 3, 3)
+    units: Units = (1, 2, 3, 3)
     kernel: Count = 5
 
 
@@ -48,9 +62,11 @@ def build_vnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[st
     """
     options = read_options(VNetOptions, spec.options, where="network.options", owner=spec.name)
     check_stages(options, spec, list(heads.values()))
+    if options.kernel % 2 == 0:
+        raise PlanError(f"network.options.kernel: {options.kernel} is even and sizes would not be kept; make it odd")
     d, width = spec.dimensions, options.channels
     strides = [list(s[3 - d :]) for s in options.strides]
-    kernels = [[options.kernel if k > 1 else 1 for k in kernel] for kernel in kernels_of(options, d)]
+    kernels = [[options.kernel if k == 3 else k for k in kernel] for kernel in kernels_of(options, d)]
 
     def unit(level: int, c_in: int, c_out: int, kernel: Sequence[int], stride: Sequence[int]) -> nn.Module:
         return nn.Sequential(
@@ -59,7 +75,7 @@ def build_vnet(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mapping[st
         )  # fmt: skip
 
     def body(level: int, channels: int, drop: float) -> list[nn.Module]:
-        count = options.units[min(level, len(options.units) - 1)]
+        count = units_of(options.units, level)
         one = [1] * d
         units = [unit(level, channels, channels, kernels[level], one) for _ in range(count - 1)]
         last = convolution(d, channels, channels, kernels[level], bias=False)
