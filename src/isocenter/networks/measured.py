@@ -1,4 +1,4 @@
-"""Models of measured features: logistic regression and random forests, fitted by scikit-learn, kept as tensors.
+"""Models of measured features: logistic regression and trees, fitted by scikit-learn, kept as tensors.
 
 What scikit-learn fits becomes buffers of a torch module, so that the model is saved, loaded, evaluated, calibrated and
 served like any network, without a pickle. The fit itself is the strategy ``scikit-learn``.
@@ -6,8 +6,10 @@ served like any network, without a pickle. The fit itself is the strategy ``scik
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,31 +19,43 @@ from torch import Tensor, nn
 
 from isocenter.errors import PlanError
 from isocenter.networks.contract import HeadSpec, network
+from isocenter.networks.measured_fits import (
+    choose_penalty,
+    fit_boosted,
+    fit_forest,
+    fit_logistic,
+    fit_temperature,
+    folds_of,
+)
+from isocenter.networks.trees import Trees
 from isocenter.plan import InputSpec, NetworkSpec, Options, read_options
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestClassifier
 
 __all__ = ["Measured", "MeasuredOptions"]
 
-PENALTIES = tuple(10.0**k for k in (2, 1.5, 1, 0.5, 0, -0.5, -1, -1.5, -2))
-"""That are tried, the strongest first: between equals the simplest model wins."""
+NEVER = -40.0
+"""Logit of an answer that no training case had."""
+LEAST = 1e-3
+"""Probability that a forest gives at least: no logarithm of nothing."""
 
 
 class MeasuredOptions(Options):
     """Options of ``measured`` in a plan.
 
     Attributes:
-        model: ``"logistic"`` regression with a squared penalty, or a ``"forest"``.
+        model: ``"logistic"`` regression with a squared penalty, a random ``"forest"``, or ``"boosted"`` trees.
         penalty: One over scikit-learn's ``C``; chosen by cross-validation among the training cases where ``None``.
-        trees: Of a forest.
-        depth: Of its trees.
+        trees: Of a forest; rounds of boosting.
+        depth: Of the trees.
+        calibrate: Divide logits by a temperature that is cross-fitted among the training cases: each is answered by a
+            model that was fitted without it (with the same penalty), and the temperature makes these answers most
+            probable.
     """
 
-    model: Literal["logistic", "forest"] = "logistic"
+    model: Literal["logistic", "forest", "boosted"] = "logistic"
     penalty: float | None = Field(default=None, gt=0)
     trees: int = Field(default=200, ge=1, le=5000)
     depth: int = Field(default=4, ge=1, le=12)
+    calibrate: bool = True
 
 
 @network("measured")
@@ -55,11 +69,29 @@ def build_measured(spec: NetworkSpec, inputs: Sequence[InputSpec], heads: Mappin
     return Measured(options, inputs, heads)
 
 
+@dataclass(frozen=True)
+class _Fitting:
+    exclusive: bool
+    seed: int
+    penalties: Sequence[float] = ()
+
+    def columns(self, y: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Questions of their own: one, or one an answer."""
+        return [y] if self.exclusive else list(y.T)
+
+
 class Measured(nn.Module):
     """See the module's text; images among the inputs are not looked at.
 
     Before it is fitted every answer is equally probable.
+
+    Attributes:
+        explains: What `contributions` are parts of: ``"log-odds"`` or, of a forest, ``"probability"``.
     """
+
+    weight: Tensor
+    bias: Tensor
+    temperature: Tensor
 
     def __init__(self, options: MeasuredOptions, inputs: Sequence[InputSpec], heads: Mapping[str, HeadSpec]) -> None:
         super().__init__()
@@ -71,14 +103,15 @@ class Measured(nn.Module):
         (self.head, spec), *_ = heads.items()
         self.options, self.names = options, [i.name for i in vectors]
         self.features, self.answers = sum(i.channels for i in vectors), spec.channels
+        self.explains = "probability" if options.model == "forest" else "log-odds"
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("bias", torch.zeros(self.answers))
         if options.model == "logistic":
             self.register_buffer("weight", torch.zeros(self.answers, self.features))
-            self.register_buffer("bias", torch.zeros(self.answers))
+        elif options.model == "forest":
+            self.trees = Trees(options.trees, options.depth, self.answers, start=1 / self.answers)
         else:
-            nodes = 2 ** (options.depth + 1) - 1
-            self.register_buffer("feature", torch.zeros(options.trees, nodes, dtype=torch.long))
-            self.register_buffer("threshold", torch.full((options.trees, nodes), torch.inf))
-            self.register_buffer("value", torch.full((options.trees, nodes, self.answers), 1 / self.answers))
+            self.trees = Trees(options.trees * self.answers, options.depth, self.answers)
 
     def vector(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """``(batch, feature)``."""
@@ -87,22 +120,31 @@ class Measured(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `isocenter.networks.contract`: logits of the answers."""
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
-            x = self.vector(inputs).float()
-            if self.options.model == "logistic":
-                return {self.head: x @ self._buffer("weight").T + self._buffer("bias")}
-            return {self.head: self._grown(x).clamp_min(1e-3).log()}
+            return {self.head: self._logits(self.vector(inputs).float()) / self.temperature}
+
+    def _logits(self, x: Tensor) -> Tensor:
+        if self.options.model == "logistic":
+            return x @ self.weight.T + self.bias
+        if self.options.model == "forest":
+            share: Tensor = self.trees(x).mean(1)
+            return share.clamp_min(LEAST).log()
+        total: Tensor = self.trees(x).sum(1)
+        return total + self.bias
 
     def contributions(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """What each feature adds to each logit against an average case, ``(batch, answer, feature)``; logistic only.
+        """What each feature adds to each answer against an average case, ``(batch, answer, feature)``.
 
-        For a linear model these are the Shapley values of independent features.
+        Shapley values: of logits, where features are independent (logistic regression: weight times value, the features
+        being standardised); of logits, as TreeSHAP says (boosted trees); of probabilities before calibration (forest).
 
-        Raises:
-            PlanError: The model is a forest.
+        Args:
+            inputs: As for `forward`.
         """
-        if self.options.model != "logistic":
-            raise PlanError("network 'measured': contributions are exact for model 'logistic' alone")
-        return self.vector(inputs).float()[:, None] * self._buffer("weight")
+        x = self.vector(inputs).float()
+        if self.options.model == "logistic":
+            return x[:, None] * self.weight / self.temperature
+        found = torch.stack([self.trees.contributions(case, self.features) for case in x])
+        return found / len(self.trees.feature) if self.options.model == "forest" else found / self.temperature
 
     def fit(self, x: NDArray[np.float32], y: NDArray[np.int64], *, exclusive: bool, seed: int) -> None:
         """Fit by scikit-learn; classes weigh as if each were equally frequent.
@@ -111,102 +153,71 @@ class Measured(nn.Module):
             x: ``(case, feature)``, standardised.
             y: ``(case,)`` numbers of answers, or ``(case, answer)`` of 0 and 1 where several may hold.
             exclusive: Exactly one answer holds.
-            seed: Of a forest, and of the folds by which a penalty is chosen.
+            seed: Of trees, and of the folds by which penalty and temperature are chosen.
 
         Raises:
-            PlanError: A forest cannot answer questions with several answers here.
+            PlanError: Trees cannot answer questions with several answers here.
         """
+        if self.options.model != "logistic" and not exclusive:
+            raise PlanError(
+                f"network.options.model: {self.options.model!r} answers exclusive questions; take model 'logistic'"
+            )
+        fitting = _Fitting(exclusive, seed)
+        if self.options.model == "logistic":
+            columns, given = fitting.columns(y), self.options.penalty
+            fitting = _Fitting(exclusive, seed, [given or choose_penalty(x, column, seed) for column in columns])
+        self.temperature.fill_(self._cross_fitted(x, y, fitting) if self.options.calibrate else 1.0)
+        self._learn(x, y, fitting)
+
+    def _cross_fitted(self, x: NDArray[np.float32], y: NDArray[np.int64], fitting: _Fitting) -> float:
+        held = np.zeros((len(x), self.answers))
+        folds = folds_of(y, fitting.seed)
+        for train, test in folds:
+            other = copy.deepcopy(self)
+            other._learn(x[train], y[train], fitting)
+            held[test] = other._logits(torch.from_numpy(x[test]).float()).double().numpy()
+        return fit_temperature(held, y, exclusive=fitting.exclusive) if folds else 1.0
+
+    def _learn(self, x: NDArray[np.float32], y: NDArray[np.int64], fitting: _Fitting) -> None:
         if self.options.model == "forest":
-            if not exclusive:
-                raise PlanError("network 'measured': a forest answers exclusive questions; take model 'logistic'")
-            self._take_forest(_fit_forest(self.options, x, y, seed))
-            return
-        columns = [y] if exclusive else [y[:, k] for k in range(self.answers)]
-        weight, bias = np.zeros((self.answers, self.features)), np.full(self.answers, -20.0 if exclusive else 0.0)
-        for k, column in enumerate(columns):
-            answers, rows, offsets = _fit_logistic(self.options, x, column, seed)
+            self._take_forest(x, y, fitting.seed)
+        elif self.options.model == "boosted":
+            self._take_boosted(x, y, fitting.seed)
+        else:
+            self._take_logistic(x, y, fitting)
+
+    def _take_logistic(self, x: NDArray[np.float32], y: NDArray[np.int64], fitting: _Fitting) -> None:
+        exclusive = fitting.exclusive
+        weight, bias = np.zeros((self.answers, self.features)), np.full(self.answers, NEVER if exclusive else 0.0)
+        for k, (column, penalty) in enumerate(zip(fitting.columns(y), fitting.penalties, strict=True)):
+            answers, rows, offsets = fit_logistic(penalty, x, column)
             at = answers if exclusive else [k]
             weight[at], bias[at] = (rows, offsets) if exclusive else (rows[-1:], offsets[-1:])
-        self._buffer("weight").copy_(torch.from_numpy(weight))
-        self._buffer("bias").copy_(torch.from_numpy(bias))
+        self.weight.copy_(torch.from_numpy(weight))
+        self.bias.copy_(torch.from_numpy(bias))
 
-    def _buffer(self, name: str) -> Tensor:
-        found: Tensor = getattr(self, name)
-        return found
-
-    def _grown(self, x: Tensor) -> Tensor:
-        """Mean over trees of the share of each answer in the leaf that a case falls into."""
-        feature, threshold, value = (self._buffer(n) for n in ("feature", "threshold", "value"))
-        trees = torch.arange(len(feature), device=x.device)
-        node = torch.zeros(len(x), len(feature), dtype=torch.long, device=x.device)
-        for _ in range(self.options.depth):
-            asked = x.gather(1, feature[trees, node])
-            node = 2 * node + 1 + (asked > threshold[trees, node]).long()
-        return value[trees, node].mean(1)
-
-    def _take_forest(self, forest: RandomForestClassifier) -> None:
-        """Trees as complete binary trees: a leaf's children are leaves like it."""
-        feature, threshold, value = (self._buffer(n) for n in ("feature", "threshold", "value"))
+    def _take_forest(self, x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> None:
+        forest = fit_forest(self.options.trees, self.options.depth, x, y, seed)
         for number, grown in enumerate(forest.estimators_):
-            tree: Any = grown.tree_
-            shares = np.zeros((tree.node_count, self.answers))
-            counts = tree.value[:, 0]
+            counts = grown.tree_.value[:, 0]
+            shares = np.zeros((len(counts), self.answers))
             shares[:, forest.classes_.astype(int)] = counts / counts.sum(1, keepdims=True)
-            stack = [(0, 0, 0)]
-            while stack:
-                place, node, level = stack.pop()
-                leaf = tree.children_left[node] < 0
-                value[number, place] = torch.from_numpy(shares[node])
-                if not leaf:
-                    feature[number, place] = int(tree.feature[node])
-                    # scikit-learn compares in 32 bit: x <= threshold goes left
-                    threshold[number, place] = float(np.float32(tree.threshold[node]))
-                if level < self.options.depth:
-                    left, right = (node, node) if leaf else (tree.children_left[node], tree.children_right[node])
-                    stack += [(2 * place + 1, left, level + 1), (2 * place + 2, right, level + 1)]
+            self.trees.take(number, grown.tree_, shares)
 
-
-def _fit_logistic(
-    options: MeasuredOptions, x: NDArray[np.float32], y: NDArray[np.int64], seed: int
-) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
-    """Answers that occur, and their weights and biases."""
-    from sklearn.linear_model import LogisticRegression
-
-    found = sorted(set(y.tolist()))
-    if len(found) == 1:
-        sure = 4.0 if found[0] else -4.0
-        return [int(found[0])], np.zeros((1, x.shape[1])), np.array([sure])
-    penalty = options.penalty or _choose_penalty(x, y, seed)
-    model = LogisticRegression(C=1 / penalty, class_weight="balanced", max_iter=5000)
-    model.fit(x.astype(np.float64), y)
-    rows, offsets = model.coef_, model.intercept_
-    if len(found) == 2:  # one row tells both apart
-        rows, offsets = np.concatenate([0 * rows, rows]), np.concatenate([0 * offsets, offsets])
-    return [int(v) for v in found], rows, offsets
-
-
-def _choose_penalty(x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> float:
-    """The one that predicts held-out training cases best; 1 where an answer has a single case."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-
-    fewest = int(min(n for n in np.bincount(y.astype(int)) if n))
-    if fewest < 2:
-        return 1.0
-    folds = StratifiedKFold(min(5, fewest), shuffle=True, random_state=seed)
-    scores = []
-    for penalty in PENALTIES:
-        model = LogisticRegression(C=1 / penalty, class_weight="balanced", max_iter=5000)
-        scores.append(cross_val_score(model, x.astype(np.float64), y, cv=folds, scoring="neg_log_loss").mean())
-    return PENALTIES[int(np.argmax(scores))]
-
-
-def _fit_forest(
-    options: MeasuredOptions, x: NDArray[np.float32], y: NDArray[np.int64], seed: int
-) -> RandomForestClassifier:
-    from sklearn.ensemble import RandomForestClassifier
-
-    forest = RandomForestClassifier(
-        options.trees, max_depth=options.depth, class_weight="balanced", random_state=seed, n_jobs=1
-    )
-    return forest.fit(x, y)
+    def _take_boosted(self, x: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> None:
+        self.bias.fill_(NEVER)
+        there = sorted({int(v) for v in y})
+        if len(there) == 1:
+            self.bias[there[0]] = 0.0
+            return
+        boosted: Any = fit_boosted(self.options.trees, self.options.depth, x, y, seed)
+        columns = there if len(there) > 2 else there[1:]
+        for stage, grown in enumerate(boosted.estimators_):
+            for column, tree in zip(columns, (g.tree_ for g in grown), strict=True):
+                values = np.zeros((tree.node_count, self.answers))
+                values[:, column] = boosted.learning_rate * tree.value[:, 0, 0]
+                self.trees.take(stage * self.answers + column, tree, values)
+        self.bias[there] = 0.0  # and what the first case has beside its trees
+        first = torch.from_numpy(x[:1]).float()
+        rest = np.atleast_2d(boosted.decision_function(x[:1]).T).T - self._logits(first)[:, columns].numpy()
+        self.bias[columns] = torch.from_numpy(rest[0]).float()
