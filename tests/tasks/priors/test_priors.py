@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isocenter.errors import PlanError
+from isocenter.errors import MissingExtraError, PlanError
 from isocenter.plan import TaskSpec
 from isocenter.records import LabelSchema
 from isocenter.tasks import Placement, Segmentation, Slab
@@ -92,10 +93,11 @@ def ring_maps(gap: float | None = None, *, island: bool = False, size: int = 31)
     rows, columns = np.mgrid[:size, :size] - size // 2
     radius, angle = np.hypot(rows, columns), np.arctan2(rows, columns)
     wall = (radius >= 7) & (radius < 10)
-    maps = np.stack([np.full(radius.shape, 2.0), np.where(radius < 7, 5.0, -3.0), np.where(wall, 5.0, -3.0)])
+    # background is nowhere near between cavity and wall, or interpolation would find a seam of it there
+    maps = np.stack([np.where(radius < 10, -6.0, 2.0), np.where(radius < 7, 5.0, -3.0), np.where(wall, 5.0, -3.0)])
     if gap is not None:
         weak = wall & (np.abs(angle) < gap / 2)
-        maps[2][weak] = 1.0
+        maps[0][weak], maps[2][weak] = 2.0, 1.0
     if island:
         maps[2][2:5, 2:5] = 4.0
     return maps.astype(np.float32)
@@ -141,19 +143,76 @@ def test_what_would_have_to_be_invented_is_left_alone() -> None:
 def test_what_a_ring_encloses_is_the_inner_structure() -> None:
     maps = ring_maps(0.5)
     maps[1][14:17, 14:17] = -9  # a hole of background in the cavity
+    maps[0][14:17, 14:17] = 1
     maps[1][1:4, 25:28] = 6  # cavity far outside
     found = labels_of(RING.repair(maps, NUMBERS))
     assert (found[14:17, 14:17] == 1).all()
     assert not (found[1:4, 25:28] == 1).any()
 
 
+def test_a_ring_that_encloses_something_else_is_filled_and_named() -> None:
+    maps = ring_maps()
+    maps[1][14:17, 14:17], maps[0][14:17, 14:17] = -9, 1
+    masks = {name: labels_of(maps)[None] == k for name, k in NUMBERS.items()}
+    (found,) = RING.check(masks, Grid.regular((1, 31, 31), spacing_mm=(10, 1.5, 1.5)))
+    assert found.text == "outer, slice 0: encloses 9 voxels that are not inner"
+    assert (labels_of(RING.repair(maps, NUMBERS))[14:17, 14:17] == 1).all()
+
+
 def test_without_holes_pieces_and_holes_go() -> None:
     lone = build_priors([{"kind": "topology", "structure": "inner"}], NAMES)[0]
     maps = ring_maps()
-    maps[1][15, 15] = -9
+    maps[1][15, 15], maps[0][15, 15] = -9, 1
     maps[1][1:3, 1:4] = 6
     found = labels_of(lone.repair(maps, NUMBERS))
     assert betti_2d(found == 1) == (1, 0)
+
+
+def test_structures_taken_together_are_one_piece_without_holes() -> None:
+    both = build_priors([{"kind": "topology", "structure": "inner", "joined": ["outer"]}], NAMES)[0]
+    maps = ring_maps(island=True)
+    maps[1:, 14:17, 20:24] = [[[-9.0]], [[-8.0]]]  # between cavity and wall; background, though wall is next
+    maps[0, 14:17, 20:24] = 1
+    maps[0, 2:5, 2:5] = 3
+    before = labels_of(maps)
+    assert betti_2d(before > 0) == (2, 1)
+    found = labels_of(both.repair(maps, NUMBERS))
+    assert betti_2d(found > 0) == (1, 0)
+    assert (found[14:17, 20:24] == 2).all(), "the best of those that are taken together"
+    assert (found[2:5, 2:5] == 0).all()
+    assert np.array_equal(found[before > 0][found[before > 0] > 0], before[(before > 0) & (found > 0)])
+
+
+def test_topology_of_volumes_is_checked_and_not_repaired() -> None:
+    grid = Grid.regular((5, 5, 5), spacing_mm=(1, 1, 1))
+    shell = np.ones(grid.shape, bool)
+    shell[2, 2, 2] = False
+    torus = shell.copy()
+    torus[:, 2, 2] = False
+    per = {"kind": "topology", "structure": "outer", "per": "volume"}
+    solid, hollow = build_priors([per, {**per, "cavities": 1}], NAMES)
+    assert hollow.check({"outer": shell}, grid) == []
+    (found,) = solid.check({"outer": shell}, grid)
+    assert found.text == "outer: 1 piece with no holes and 1 cavity, expected 1 piece with no holes"
+    (found,) = solid.check({"outer": torus}, grid)
+    assert found.text == "outer: 1 piece with 1 hole, expected 1 piece with no holes"
+    maps = ring_maps(island=True)
+    assert solid.repair(maps, NUMBERS) is maps
+
+
+def test_what_is_looked_for_can_be_narrowed() -> None:
+    share = np.full((9, 20), 0.01)
+    for left, wall in ((1, 0.9), (11, 0.6)):
+        share[2:7, left : left + 6] = wall
+        share[3:6, left + 1 : left + 5] = 0.1 + left / 100
+        share[4, left + 2] = 0.05
+    place = np.zeros(share.shape, bool)
+    assert persistent_loop(share).centre == (4, 3)
+    place[4, 13] = True
+    assert persistent_loop(share, inside=place).centre == (4, 13)
+    assert persistent_loop(share, inside=place, least=0.7) is None
+    assert persistent_loop(share, least=0.7) == persistent_loop(share)
+    assert persistent_loop(share, least=0.95) is None
 
 
 def test_a_loops_birth_is_its_weakest_place() -> None:
@@ -205,11 +264,21 @@ def test_relations_and_sizes_are_checked() -> None:
         ({"kind": "ring", "inner": "inner"}, r"priors\[0\]\.outer: Field required"),
         ({"kind": "ring", "inner": "inner", "outer": "wall"}, r"no structure 'wall'; the plan has inner, outer"),
         ({"kind": "volume", "structure": "inner", "least": 3, "most": 1}, r"least 3 is above most 1"),
+        ({"kind": "topology", "structure": "inner", "holes": 2}, r"holes 2: a slice has 0 or 1"),
+        ({"kind": "topology", "structure": "inner", "cavities": 1}, r"cavities are for per: volume"),
+        ({"kind": "topology", "structure": "inner", "joined": ["wall"]}, r"no structure 'wall'"),
     ],
 )
 def test_priors_that_do_not_fit_are_refused(given_, said: str) -> None:
     with pytest.raises(PlanError, match=said):
         build_priors([given_], NAMES)
+
+
+def test_what_a_repair_needs_is_missed_when_the_plan_is_read(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gudhi", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'isocenter\[topology\]'"):
+        build_priors([{"kind": "ring", "inner": "inner", "outer": "outer"}], NAMES)
+    assert build_priors([{"kind": "topology", "structure": "inner"}], NAMES), "needs no homology"
 
 
 def segmentation(*given_, exclusive: bool = True) -> Segmentation:

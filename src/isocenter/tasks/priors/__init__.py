@@ -6,7 +6,8 @@ A plan lists them under ``task.options.priors``; the nouns are in `isocenter.tas
 from isocenter.tasks.priors.betti import betti_2d, betti_3d, persistent_loop
 from isocenter.tasks.priors.contract import Prior, Violation, build_priors, prior, priors
 from isocenter.tasks.priors.relations import Inside, VolumeRange
-from isocenter.tasks.priors.topology import Ring, Topology
+from isocenter.tasks.priors.ring import Ring
+from isocenter.tasks.priors.topology import Topology
 
 __all__ = [
     "Inside",

@@ -7,13 +7,14 @@ by background. With this pair of connectivities a ring one voxel wide separates 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isocenter.errors import MissingExtraError
 
-__all__ = ["Loop", "betti_2d", "betti_3d", "persistent_loop"]
+__all__ = ["Loop", "betti_2d", "betti_3d", "persistent_loop", "require_gudhi"]
 
 Mask = NDArray[np.bool_]
 
@@ -92,11 +93,15 @@ class Loop:
     centre: tuple[int, int]
 
 
-def persistent_loop(share: NDArray[np.floating]) -> Loop | None:
+def persistent_loop(
+    share: NDArray[np.floating], *, least: float = 0.0, inside: NDArray[np.bool_] | None = None
+) -> Loop | None:
     """The loop that lives longest while the threshold on a map falls; ``None`` where no loop ever closes.
 
     Args:
         share: ``(row, column)`` probabilities.
+        least: Loops that close below it are not looked at; the higher, the faster.
+        inside: Where the place that is filled last must lie.
 
     Raises:
         MissingExtraError: gudhi is not installed.
@@ -109,21 +114,44 @@ def persistent_loop(share: NDArray[np.floating]) -> Loop | None:
         >>> wall = np.array([[0.9, 0.9, 0.9], [0.3, 0.1, 0.9], [0.9, 0.9, 0.9]])
         >>> persistent_loop(wall)
         Loop(birth=0.3, death=0.1, centre=(1, 1))
+        >>> persistent_loop(wall, least=0.5) is None
+        True
     """
-    try:
-        import gudhi
-    except ImportError:
-        raise MissingExtraError("persistent homology needs gudhi: pip install 'isocenter[topology]'") from None
-    # what lies beyond the image is background, so that a loop cannot close along the border
-    field = np.pad(1 - np.asarray(share, np.float64), 1, constant_values=1.0)
+    gudhi = require_gudhi()
+    # a loop lies where the map reaches its birth, and so does not leave the box around such places
+    rows, columns = (np.flatnonzero((share >= least).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    first = int(rows[0]), int(columns[0])
+    box = np.asarray(share, np.float64)[first[0] : rows[-1] + 1, first[1] : columns[-1] + 1]
+    # what lies beyond is background, so that a loop cannot close along the border
+    field = np.pad(1 - box, 1, constant_values=1.0)
     complex_ = gudhi.CubicalComplex(top_dimensional_cells=field)
     complex_.compute_persistence(homology_coeff_field=2)
     pairs = complex_.cofaces_of_persistence_pairs()[0]
     if len(pairs) < 2 or not len(pairs[1]):
         return None
     places = np.stack(np.unravel_index(pairs[1], field.shape, order="F"), -1)  # (loop, birth or death, axis)
-    values = field[places[..., 0], places[..., 1]]
-    longest = int(np.argmax(values[:, 1] - values[:, 0]))
-    row, column = (int(v) - 1 for v in places[longest, 1])
-    birth, death = (float(np.round(1 - v, 12)) for v in values[longest])
-    return Loop(birth, death, (row, column))
+    values = np.round(1 - field[places[..., 0], places[..., 1]], 12)
+    centres = places[:, 1] - 1 + np.array(first)
+    wanted = values[:, 0] >= least
+    if inside is not None:
+        wanted &= inside[centres[:, 0], centres[:, 1]]
+    if not wanted.any():
+        return None
+    longest = int(np.argmax(np.where(wanted, values[:, 0] - values[:, 1], -1)))
+    birth, death = values[longest]
+    return Loop(float(birth), float(death), (int(centres[longest, 0]), int(centres[longest, 1])))
+
+
+def require_gudhi() -> ModuleType:
+    """The library, which comes with an extra.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import gudhi
+    except ImportError:
+        raise MissingExtraError("persistent homology needs gudhi: pip install 'isocenter[topology]'") from None
+    return gudhi  # type: ignore[no-any-return] # it has no types

@@ -15,9 +15,10 @@ LEAST = 1e-3
 def cheapest_loop(cost: NDArray[np.floating], centre: tuple[int, int]) -> NDArray[np.bool_] | None:
     """Places of the closed path around ``centre`` whose costs sum to the least; ``None`` where there is none.
 
-    A ray is drawn from the centre to the right. A closed path goes around the centre where it crosses the ray an odd
+    A ray is drawn from the centre to the border. A closed path goes around the centre where it crosses the ray an odd
     number of times: the plane is taken twice, crossing leads from one sheet to the other, and the path sought is the
-    shortest from a place on one sheet to itself on the other.
+    shortest from a place on one sheet to itself on the other. Time grows with the places that are not infinite, and
+    with those of them on the ray.
 
     Args:
         cost: ``(row, column)``, not negative, infinite where the path must not go; the centre is left out too.
@@ -29,57 +30,77 @@ def cheapest_loop(cost: NDArray[np.floating], centre: tuple[int, int]) -> NDArra
         >>> cheapest_loop(cost, (2, 2)).astype(int).tolist()
         [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
     """
-    from scipy.sparse.csgraph import dijkstra
-
-    rows, columns = cost.shape
     step = np.maximum(np.asarray(cost, np.float64), 0) + LEAST
     step[centre] = np.inf
-    graph = _two_sheets(step, centre)
-    count = rows * columns
-    # every loop crosses the ray, so it passes one of these places
-    ray = [centre[0] * columns + c for c in range(centre[1] + 1, columns) if np.isfinite(step[centre[0], c])]
-    if not ray:
+    # every loop crosses every ray, so the one that has the fewest places is enough
+    turns = [np.isfinite(_ray(*_turned(step, centre, k))).sum() for k in range(4)]
+    if min(turns) == 0:
         return None
-    lengths, before = dijkstra(graph, indices=ray, return_predecessors=True)
-    ends = np.array([lengths[k, place + count] for k, place in enumerate(ray)])
+    k = int(np.argmin(turns))
+    path = _around(*_turned(step, centre, k))
+    return None if path is None else np.rot90(path, -k)
+
+
+def _turned(step: NDArray[np.float64], centre: tuple[int, int], k: int) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Map and centre after ``k`` quarter turns."""
+    row, column = centre
+    for axis in range(k):
+        row, column = step.shape[1 - axis % 2] - 1 - column, row
+    return np.rot90(step, k), (row, column)
+
+
+def _ray(step: NDArray[np.float64], centre: tuple[int, int]) -> NDArray[np.float64]:
+    """What lies to the right of the centre."""
+    return step[centre[0], centre[1] + 1 :]
+
+
+def _around(step: NDArray[np.float64], centre: tuple[int, int]) -> NDArray[np.bool_] | None:
+    from scipy.sparse.csgraph import dijkstra
+
+    free = np.isfinite(step)
+    number = np.where(free, np.cumsum(free).reshape(step.shape) - 1, -1)
+    count = int(free.sum())
+    ray = number[centre[0], centre[1] + 1 :]
+    ray = ray[ray >= 0]
+    lengths, before = dijkstra(_two_sheets(step, number, centre), indices=ray, return_predecessors=True)
+    ends = lengths[np.arange(len(ray)), ray + count]
     best = int(np.argmin(ends))
     if not np.isfinite(ends[best]):
         return None
-    path = np.zeros(count, bool)
-    node = ray[best] + count
+    on = np.zeros(count, bool)
+    node = int(ray[best]) + count
     while node >= 0:
-        path[node % count] = True
+        on[node % count] = True
         node = int(before[best, node])
-    return path.reshape(rows, columns)
+    path = np.zeros(step.shape, bool)
+    path[free] = on
+    return path
 
 
-def _two_sheets(step: NDArray[np.float64], centre: tuple[int, int]):  # type: ignore[no-untyped-def]
+def _two_sheets(step: NDArray[np.float64], number: NDArray[np.int64], centre: tuple[int, int]):  # type: ignore[no-untyped-def]
     """Graph of both sheets; an edge costs the mean of its ends, times its length."""
     from scipy.sparse import coo_array
 
     rows, columns = step.shape
-    number = np.arange(rows * columns).reshape(rows, columns)
     begins, ends, weights, crossing = [], [], [], []
     for down, right in STEPS:
         a = (slice(0, rows - down), slice(max(0, -right), columns - max(0, right)))
         b = (slice(down, rows), slice(max(0, right), columns + min(0, right)))
         weight = (step[a] + step[b]) / 2 * np.hypot(down, right)
         # the ray runs half a row above the centre's, so that no place lies on it
-        row = np.arange(rows - down)[:, None] + np.zeros(weight.shape, int)
-        column = np.maximum(np.arange(columns)[a[1]], np.arange(columns)[b[1]])[None, :] + np.zeros(weight.shape, int)
-        flips = (down == 1) & (row == centre[0] - 1) & (column > centre[1])
+        row = np.arange(rows - down)[:, None]
+        column = np.maximum(np.arange(columns)[a[1]], np.arange(columns)[b[1]])[None, :]
+        flips = np.broadcast_to((down == 1) & (row == centre[0] - 1) & (column > centre[1]), weight.shape)
         good = np.isfinite(weight)
         begins.append(number[a][good])
         ends.append(number[b][good])
         weights.append(weight[good])
         crossing.append(flips[good])
     begin, end, weight, flip = (np.concatenate(x) for x in (begins, ends, weights, crossing))
-    count = rows * columns
+    count = int(number.max()) + 1
     other = np.where(flip, count, 0)
     one = np.concatenate([begin, begin + count])
     two = np.concatenate([end + other, end + count - other])
-    both = np.concatenate([weight, weight])
-    return coo_array(
-        (np.concatenate([both, both]), (np.concatenate([one, two]), np.concatenate([two, one]))),
-        shape=(2 * count, 2 * count),
-    ).tocsr()
+    both = np.concatenate([weight] * 4)
+    places = np.concatenate([one, two]), np.concatenate([two, one])
+    return coo_array((both, places), shape=(2 * count, 2 * count)).tocsr()
