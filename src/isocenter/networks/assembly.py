@@ -157,8 +157,10 @@ class EncoderDecoder(nn.Module):
 
 def _steps(stem: Sequence[int], strides: Sequence[Sequence[int]]) -> list[list[int]]:
     """Input voxels a step of each level, by axis."""
-    steps: list[list[int]] = torch.cumprod(torch.tensor([list(stem), *map(list, strides)]), 0)[1:].tolist()
-    return steps
+    steps = [list(stem)]
+    for stride in strides:
+        steps.append([a * b for a, b in zip(steps[-1], stride, strict=True)])
+    return steps[1:]
 
 
 def _read(heads: Mapping[str, HeadSpec], levels: Mapping[str, int], count: int) -> list[int]:

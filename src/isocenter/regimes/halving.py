@@ -90,7 +90,7 @@ def afford(
     Example:
         >>> costs = Costs(step=1.0, rung=5.0, trial=10.0)
         >>> afford(36_000, costs, most_steps=1000), afford(1800, costs, most_steps=1000)
-        ((48, 1000), (12, 250))
+        ((48, 1000), (18, 250))
     """
     least = min(LEAST_STEPS, most_steps)
     wanted = [trials] if trials else [n for n in LADDER if n >= ENOUGH_TRIALS]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from isocenter.errors import MissingExtraError
 from isocenter.regimes.space import Choice, SearchSpace
 from isocenter.regimes.trials import Trial
-
-if TYPE_CHECKING:
-    import optuna
 
 __all__ = ["Proposal", "Proposals", "Sampler", "import_optuna"]
 
@@ -41,7 +38,7 @@ class Proposal:
         choice: Of the space.
     """
 
-    def __init__(self, study: optuna.Study, trial: optuna.Trial | None, choice: Choice, factor: int) -> None:
+    def __init__(self, study: Any, trial: Any, choice: Choice, factor: int) -> None:
         self.choice = dict(choice)
         self._study, self._trial, self._factor, self._rungs = study, trial, factor, 0
 
@@ -102,7 +99,7 @@ class Proposals:
         optuna = import_optuna()
         kind = optuna.samplers
         self._factor, self._first = factor, dict(first)
-        self._study: optuna.Study = optuna.create_study(
+        self._study = optuna.create_study(
             direction="maximize",
             sampler=kind.TPESampler(seed=seed, n_startup_trials=random)
             if sampler == "tpe"
