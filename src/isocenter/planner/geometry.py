@@ -133,7 +133,7 @@ def choose_topology(
     stem = _stride(size, step, dimensions)
     size, step = size / stem, step * stem
     strides: list[Sizes] = [(1, 1, 1)]
-    kernels = [_kernel(step, dimensions)]
+    kernels = [_kernel(step, dimensions)]  # what has begun to mix goes on, however coarse it gets
     while len(strides) < 6:
         stride = _stride(size, step, dimensions)
         if max(stride) == 1 and patch[2] / size[2] < reach:
@@ -142,7 +142,8 @@ def choose_topology(
             break
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
         size, step = size / stride, step * stride
-        kernels.append(_kernel(step, dimensions))
+        z, y, x = (max(a, b) for a, b in zip(kernels[-1], _kernel(step, dimensions), strict=True))
+        kernels.append((z, y, x))
     channels = tuple(min(32 * 2**k, 256) for k in range(len(strides)))
     return Topology((int(stem[0]), int(stem[1]), int(stem[2])), tuple(strides), tuple(kernels), channels)
 
