@@ -15,7 +15,7 @@ from isocenter.errors import MissingExtraError, PlanError
 from isocenter.plan import TaskSpec
 from isocenter.records import LabelSchema
 from isocenter.tasks import Placement, Segmentation, Slab
-from isocenter.tasks.priors import Prior, betti_2d, betti_3d, build_priors, persistent_loop, prior
+from isocenter.tasks.priors import Prior, betti_2d, betti_3d, build_priors, persistent_loops, prior
 from isocenter.tasks.priors.closing import cheapest_loop
 from isocenter.volume import Grid
 
@@ -140,6 +140,15 @@ def test_what_would_have_to_be_invented_is_left_alone() -> None:
     assert np.array_equal(labels_of(RING.repair(alone, NUMBERS)), labels_of(alone)), "there is nothing to surround"
 
 
+def test_a_ring_around_little_of_the_inner_structure_is_not_taken() -> None:
+    maps = ring_maps(0.6)
+    maps[2][(maps[2] == 1.0)] = -9
+    maps[1][15, 7], maps[2][15, 7] = 5, -9  # a speck of cavity in a wall that is open elsewhere
+    assert betti_2d(labels_of(maps) == 2) == (1, 1)
+    lax = RING.model_copy(update={"most_change": 0.6})
+    assert lax.repair(maps, NUMBERS) is maps
+
+
 def test_what_a_ring_encloses_is_the_inner_structure() -> None:
     maps = ring_maps(0.5)
     maps[1][14:17, 14:17] = -9  # a hole of background in the cavity
@@ -207,12 +216,12 @@ def test_what_is_looked_for_can_be_narrowed() -> None:
         share[3:6, left + 1 : left + 5] = 0.1 + left / 100
         share[4, left + 2] = 0.05
     place = np.zeros(share.shape, bool)
-    assert persistent_loop(share).centre == (4, 3)
+    assert [loop.centre for loop in persistent_loops(share)] == [(4, 3), (4, 13)]
     place[4, 13] = True
-    assert persistent_loop(share, inside=place).centre == (4, 13)
-    assert persistent_loop(share, inside=place, least=0.7) is None
-    assert persistent_loop(share, least=0.7) == persistent_loop(share)
-    assert persistent_loop(share, least=0.95) is None
+    assert [loop.centre for loop in persistent_loops(share, inside=place)] == [(4, 13)]
+    assert persistent_loops(share, inside=place, least=0.7) == []
+    assert persistent_loops(share, least=0.7) == persistent_loops(share)[:1]
+    assert persistent_loops(share, least=0.95) == []
 
 
 def test_a_loops_birth_is_its_weakest_place() -> None:
@@ -221,9 +230,19 @@ def test_a_loops_birth_is_its_weakest_place() -> None:
     share[3:6, 3:6] = 0.05
     share[4, 4] = 0.01
     share[4, 6] = 0.3
-    loop = persistent_loop(share)
+    (loop,) = persistent_loops(share)
     assert (loop.birth, loop.death, loop.centre) == (0.3, 0.01, (4, 4))
-    assert persistent_loop(np.zeros((5, 5)) + 0.5) is None
+    assert persistent_loops(np.zeros((5, 5)) + 0.5) == []
+
+
+def test_a_ring_with_a_weak_place_is_firmer_than_a_ripple_of_its_wall() -> None:
+    share = np.full((16, 16), 0.0005)
+    share[2:14, 2:14] = 0.9
+    share[6:10, 6:10] = 0.002
+    share[7, 7] = 0.001
+    share[3, 3] = 0.6
+    share[7:9, 10:14] = 0.04
+    assert [loop.centre for loop in persistent_loops(share)] == [(7, 7), (3, 3)]
 
 
 def test_checks_name_slice_and_fault() -> None:

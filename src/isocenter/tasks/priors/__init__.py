@@ -3,7 +3,7 @@
 A plan lists them under ``task.options.priors``; the nouns are in `isocenter.tasks.priors.contract`.
 """
 
-from isocenter.tasks.priors.betti import betti_2d, betti_3d, persistent_loop
+from isocenter.tasks.priors.betti import betti_2d, betti_3d, persistent_loops
 from isocenter.tasks.priors.contract import Prior, Violation, build_priors, prior, priors
 from isocenter.tasks.priors.relations import Inside, VolumeRange
 from isocenter.tasks.priors.ring import Ring
@@ -19,7 +19,7 @@ __all__ = [
     "betti_2d",
     "betti_3d",
     "build_priors",
-    "persistent_loop",
+    "persistent_loops",
     "prior",
     "priors",
 ]

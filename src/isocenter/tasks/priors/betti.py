@@ -1,4 +1,4 @@
-"""Betti numbers of masks, and the firmest loop of a probability map.
+"""Betti numbers of masks, and the loops of a probability map.
 
 Voxels of a structure touch by faces, edges and corners, those of its complement by faces alone; the image is surrounded
 by background. With this pair of connectivities a ring one voxel wide separates what it encloses.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isocenter.errors import MissingExtraError
 
-__all__ = ["Loop", "betti_2d", "betti_3d", "persistent_loop", "require_gudhi"]
+__all__ = ["Loop", "betti_2d", "betti_3d", "persistent_loops", "require_gudhi"]
 
 Mask = NDArray[np.bool_]
 
@@ -93,10 +93,13 @@ class Loop:
     centre: tuple[int, int]
 
 
-def persistent_loop(
+def persistent_loops(
     share: NDArray[np.floating], *, least: float = 0.0, inside: NDArray[np.bool_] | None = None
-) -> Loop | None:
-    """The loop that lives longest while the threshold on a map falls; ``None`` where no loop ever closes.
+) -> list[Loop]:
+    """Loops of a map that appear while a threshold on it falls, the firmest first.
+
+    Firm is what lives long on the scale of log probabilities: by differences a ring with one weak place would rank
+    below the ripples of its own wall.
 
     Args:
         share: ``(row, column)`` probabilities.
@@ -112,17 +115,17 @@ def persistent_loop(
 
     Example:
         >>> wall = np.array([[0.9, 0.9, 0.9], [0.3, 0.1, 0.9], [0.9, 0.9, 0.9]])
-        >>> persistent_loop(wall)
-        Loop(birth=0.3, death=0.1, centre=(1, 1))
-        >>> persistent_loop(wall, least=0.5) is None
-        True
+        >>> persistent_loops(wall)
+        [Loop(birth=0.3, death=0.1, centre=(1, 1))]
+        >>> persistent_loops(wall, least=0.5)
+        []
     """
     gudhi = require_gudhi()
     # a loop lies where the map reaches its birth, and so does not leave the box around such places
     rows, columns = (np.flatnonzero((share >= least).any(axis)) for axis in (1, 0))
     if not len(rows):
-        return None
-    first = int(rows[0]), int(columns[0])
+        return []
+    first = np.array([rows[0], columns[0]])
     box = np.asarray(share, np.float64)[first[0] : rows[-1] + 1, first[1] : columns[-1] + 1]
     # what lies beyond is background, so that a loop cannot close along the border
     field = np.pad(1 - box, 1, constant_values=1.0)
@@ -130,18 +133,15 @@ def persistent_loop(
     complex_.compute_persistence(homology_coeff_field=2)
     pairs = complex_.cofaces_of_persistence_pairs()[0]
     if len(pairs) < 2 or not len(pairs[1]):
-        return None
+        return []
     places = np.stack(np.unravel_index(pairs[1], field.shape, order="F"), -1)  # (loop, birth or death, axis)
     values = np.round(1 - field[places[..., 0], places[..., 1]], 12)
-    centres = places[:, 1] - 1 + np.array(first)
-    wanted = values[:, 0] >= least
-    if inside is not None:
-        wanted &= inside[centres[:, 0], centres[:, 1]]
-    if not wanted.any():
-        return None
-    longest = int(np.argmax(np.where(wanted, values[:, 0] - values[:, 1], -1)))
-    birth, death = values[longest]
-    return Loop(float(birth), float(death), (int(centres[longest, 0]), int(centres[longest, 1])))
+    loops = [
+        Loop(float(birth), float(death), (int(row), int(column)))
+        for (birth, death), (row, column) in zip(values, places[:, 1] - 1 + first, strict=True)
+        if birth >= least and (inside is None or inside[row, column])
+    ]
+    return sorted(loops, key=lambda loop: (-loop.birth / max(loop.death, 1e-9), loop.centre))
 
 
 def require_gudhi() -> ModuleType:

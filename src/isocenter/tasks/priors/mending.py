@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,33 @@ from isocenter.tasks.priors.betti import Loop
 from isocenter.tasks.priors.closing import cheapest_loop
 from isocenter.tasks.priors.contract import Maps
 
-__all__ = ["Mask", "closed_ring", "largest_piece", "relabelled", "softmax", "without_holes"]
+__all__ = ["Mask", "closed_ring", "largest_piece", "least_ring", "relabelled", "softmax", "without_holes"]
 
 Mask = NDArray[np.bool_]
 MARGIN = 1.0
 """By which a repaired class leads, in logits, so that interpolation to the image's own grid keeps it."""
 SLACK = 0.5
 """Share of a loop's birth that places of the closed path must reach: a little less than its weakest place."""
+TRIES = 4
+"""Firmest loops of which the one is closed that changes least."""
 REACH = 2
 """Voxels beside the closing path that may join it."""
+
+
+def least_ring(
+    mask: Mask, maps: Maps, numbers: Sequence[int], loops: Sequence[Loop], changes: Callable[[Mask], int]
+) -> Mask | None:
+    """The ring, around one of the firmest loops, that changes least; ``None`` where none closes.
+
+    Args:
+        mask: ``(row, column)``, where one of the classes wins.
+        maps: Of all classes.
+        numbers: Of the classes.
+        loops: The firmest first.
+        changes: Voxels that a ring would change.
+    """
+    rings = [closed_ring(mask, maps, numbers, loop) for loop in loops[:TRIES]]
+    return min((ring for ring in rings if ring is not None), key=changes, default=None)
 
 
 def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> Mask | None:

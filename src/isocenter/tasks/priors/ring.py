@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from isocenter.tasks.priors.betti import betti_2d, persistent_loop, require_gudhi
+from isocenter.tasks.priors.betti import betti_2d, persistent_loops, require_gudhi
 from isocenter.tasks.priors.contract import Labels, Maps, Prior, Violation, prior
-from isocenter.tasks.priors.mending import Mask, closed_ring, relabelled, softmax, without_holes
+from isocenter.tasks.priors.mending import Mask, least_ring, relabelled, softmax, without_holes
 from isocenter.tasks.priors.topology import FEWEST, counted
 from isocenter.volume import Grid
 
@@ -17,6 +17,9 @@ __all__ = ["Ring"]
 
 NEAR = 2
 """Voxels beside the inner structure in which the middle of a ring may lie."""
+
+ENCLOSED = 0.5
+"""Share of the inner structure that a ring must enclose."""
 
 
 @prior("ring")
@@ -84,20 +87,28 @@ class Ring(Prior):
             ring: Mask | None = wall
         else:
             ring = self._closed(maps, outer, core, wall)
-        if ring is None:
+        if ring is None or (core & _within(ring)).sum() < ENCLOSED * core.sum():
             return maps
-        inside = without_holes(ring) & ~ring
-        changed = (ring ^ wall) | (inside ^ core)
-        if not (core & inside).any() or changed.sum() > self.most_change * (core.sum() + wall.sum()):
+        if _changed(ring, core, wall) > self.most_change * (core.sum() + wall.sum()):
             return maps
+        inside = _within(ring)
         return relabelled(relabelled(maps, [outer], wall, ring), [inner], core & ~ring, inside)
 
     def _closed(self, maps: Maps, outer: int, core: Mask, wall: Mask) -> Mask | None:
         from scipy.ndimage import binary_dilation
 
         middle = binary_dilation(core, iterations=NEAR)
-        loop = persistent_loop(softmax(maps)[outer], least=self.least_probability, inside=middle)
-        return None if loop is None else closed_ring(wall, maps, [outer], loop)
+        loops = persistent_loops(softmax(maps)[outer], least=self.least_probability, inside=middle)
+        return least_ring(wall, maps, [outer], loops, lambda ring: _changed(ring, core, wall))
+
+
+def _within(ring: Mask) -> Mask:
+    return without_holes(ring) & ~ring
+
+
+def _changed(ring: Mask, core: Mask, wall: Mask) -> int:
+    """Voxels that a ring, and what it encloses, would take from what was found."""
+    return int(((ring ^ wall) | (_within(ring) ^ core)).sum())
 
 
 def _amiss(inner: Mask, outer: Mask) -> tuple[int, int]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from isocenter.tasks.priors.betti import betti_2d, betti_3d, persistent_loop, require_gudhi
+from isocenter.tasks.priors.betti import betti_2d, betti_3d, persistent_loops, require_gudhi
 from isocenter.tasks.priors.contract import Labels, Maps, Prior, Violation, prior
-from isocenter.tasks.priors.mending import Mask, closed_ring, largest_piece, relabelled, softmax, without_holes
+from isocenter.tasks.priors.mending import Mask, largest_piece, least_ring, relabelled, softmax, without_holes
 from isocenter.volume import Grid
 
 __all__ = ["FEWEST", "Topology", "counted"]
@@ -93,8 +93,8 @@ class Topology(Prior):
     def _wanted(self, maps: Maps, chosen: list[int], mask: Mask) -> Mask | None:
         if self.holes == 0:
             return without_holes(largest_piece(mask))
-        loop = persistent_loop(softmax(maps)[chosen].sum(0), least=self.least_probability)
-        return None if loop is None else closed_ring(mask, maps, chosen, loop)
+        loops = persistent_loops(softmax(maps)[chosen].sum(0), least=self.least_probability)
+        return least_ring(mask, maps, chosen, loops, lambda ring: int((ring ^ mask).sum()))
 
 
 def counted(pieces: int, holes: int, cavities: int = 0) -> str:
