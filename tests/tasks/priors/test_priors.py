@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from isocenter.errors import MissingExtraError, PlanError
 from isocenter.plan import TaskSpec
@@ -147,6 +148,28 @@ def test_a_ring_around_little_of_the_inner_structure_is_not_taken() -> None:
     assert betti_2d(labels_of(maps) == 2) == (1, 1)
     lax = RING.model_copy(update={"most_change": 0.6})
     assert lax.repair(maps, NUMBERS) is maps
+
+
+def test_a_hole_that_is_not_there_is_not_made() -> None:
+    maps = ring_maps()
+    maps[1], maps[2] = -3, np.where(maps[0] < 0, 5.0, -3.0)
+    maps[2, 15, 15] = 1.0  # a ripple: the wall wins here too
+    assert betti_2d(labels_of(maps) == 2) == (1, 0)
+    assert TOPOLOGY.repair(maps, NUMBERS) is maps
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.5, 4.0))
+def test_what_is_repaired_is_as_it_must_be(seed: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    maps = ring_maps(0.6)
+    maps = (maps + gaussian_filter(rng.normal(0, 4 * noise, maps.shape), (0, 1.2, 1.2))).astype(np.float32)
+    grid = Grid.regular((1, 31, 31), spacing_mm=(10, 1.5, 1.5))
+    for repairing, of in ((RING, NAMES), (TOPOLOGY, ("outer",))):
+        out = repairing.repair(maps, NUMBERS)
+        labels = {name: labels_of(out)[None] == NUMBERS[name] for name in of}
+        event(f"{repairing.kind} {'left' if out is maps else 'repaired'}")
+        assert out is maps or repairing.check(labels, grid) == []
 
 
 def test_what_a_ring_encloses_is_the_inner_structure() -> None:

@@ -51,7 +51,7 @@ def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> M
         mask: ``(row, column)``, where one of the classes wins.
         maps: Of all classes.
         numbers: Of the classes.
-        loop: Of their probability; the centre stays outside of the mask.
+        loop: Of their probability, with its centre outside of the mask: a hole that is not there is not made.
 
     Returns:
         The ring, or ``None`` where no path leads around the centre.
@@ -70,7 +70,7 @@ def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> M
         thick = added | np.roll(added, 1, 0) | np.roll(added, 1, 1)
         thick[0], thick[:, 0] = added[0], added[:, 0]
         ring |= thick | (binary_dilation(added, iterations=REACH) & (lead <= lead[added].max()))
-        ring[loop.centre] = False
+        ring[loop.centre] = False  # it was not in the mask, and must not join it
     holes, _ = label(np.pad(~ring, 1, constant_values=True))
     outside, middle = holes[0, 0], holes[loop.centre[0] + 1, loop.centre[1] + 1]
     if middle == outside:

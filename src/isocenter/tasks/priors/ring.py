@@ -92,12 +92,15 @@ class Ring(Prior):
         if _changed(ring, core, wall) > self.most_change * (core.sum() + wall.sum()):
             return maps
         inside = _within(ring)
-        return relabelled(relabelled(maps, [outer], wall, ring), [inner], core & ~ring, inside)
+        # what either loses outside goes to others, not from one to the other
+        out = relabelled(maps, [inner, outer], core | wall, ring | inside)
+        out = relabelled(out, [outer], out.argmax(0) == outer, ring)
+        return relabelled(out, [inner], out.argmax(0) == inner, inside)
 
     def _closed(self, maps: Maps, outer: int, core: Mask, wall: Mask) -> Mask | None:
         from scipy.ndimage import binary_dilation
 
-        middle = binary_dilation(core, iterations=NEAR)
+        middle = binary_dilation(core, iterations=NEAR) & ~wall
         loops = persistent_loops(softmax(maps)[outer], least=self.least_probability, inside=middle)
         return least_ring(wall, maps, [outer], loops, lambda ring: _changed(ring, core, wall))
 

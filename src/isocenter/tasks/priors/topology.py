@@ -93,7 +93,7 @@ class Topology(Prior):
     def _wanted(self, maps: Maps, chosen: list[int], mask: Mask) -> Mask | None:
         if self.holes == 0:
             return without_holes(largest_piece(mask))
-        loops = persistent_loops(softmax(maps)[chosen].sum(0), least=self.least_probability)
+        loops = persistent_loops(softmax(maps)[chosen].sum(0), least=self.least_probability, inside=~mask)
         return least_ring(mask, maps, chosen, loops, lambda ring: int((ring ^ mask).sum()))
 
 
