@@ -20,6 +20,8 @@ SLACK = 0.5
 """Share of a loop's birth that places of the closed path must reach: a little less than its weakest place."""
 TRIES = 4
 """Firmest loops of which the one is closed that changes least."""
+SQUARE = np.ones((2, 2), bool)
+"""What must fit into a ring everywhere along its path."""
 REACH = 2
 """Voxels beside the closing path that may join it."""
 
@@ -56,7 +58,7 @@ def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> M
     Returns:
         The ring, or ``None`` where no path leads around the centre.
     """
-    from scipy.ndimage import binary_dilation, label
+    from scipy.ndimage import binary_dilation, binary_opening, label
 
     chosen = list(numbers)
     lead = maps.max(0) - maps[chosen].max(0)
@@ -67,10 +69,9 @@ def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> M
     added = path & ~mask
     ring = mask | added
     if added.any():
-        thick = added | np.roll(added, 1, 0) | np.roll(added, 1, 1)
-        thick[0], thick[:, 0] = added[0], added[:, 0]
-        ring |= thick | (binary_dilation(added, iterations=REACH) & (lead <= lead[added].max()))
-        ring[loop.centre] = False  # it was not in the mask, and must not join it
+        ring |= binary_dilation(added, iterations=REACH) & (lead <= lead[added].max())
+    ring |= binary_dilation(path & ~binary_opening(ring, SQUARE), SQUARE)
+    ring[loop.centre] = False  # it was not in the mask, and must not join it
     holes, _ = label(np.pad(~ring, 1, constant_values=True))
     outside, middle = holes[0, 0], holes[loop.centre[0] + 1, loop.centre[1] + 1]
     if middle == outside:
@@ -80,20 +81,21 @@ def closed_ring(mask: Mask, maps: Maps, numbers: Sequence[int], loop: Loop) -> M
     return np.asarray(pieces == pieces[path][0])
 
 
-def relabelled(maps: Maps, numbers: Sequence[int], was: Mask, wanted: Mask) -> Maps:
+def relabelled(maps: Maps, numbers: Sequence[int], wanted: Mask) -> Maps:
     """Maps in which one of some classes wins exactly where wanted; where none must, the best of the others does.
 
     Example:
         >>> maps = np.array([[[3.0, 0.0]], [[1.0, 2.0]], [[0.0, 5.0]]], np.float32)
         >>> off = np.array([[False, False]])
-        >>> relabelled(maps, [2], maps.argmax(0) == 2, off).argmax(0)
+        >>> relabelled(maps, [2], off).argmax(0)
         array([[0, 1]])
     """
     chosen = list(numbers)
     others = [k for k in range(len(maps)) if k not in chosen]
     ours, theirs = maps[chosen].max(0), maps[others].max(0)
-    # all of them move alike, so that the best of them stays the best
-    shift = np.where(wanted & ~was, theirs + MARGIN - ours, np.where(was & ~wanted, theirs - MARGIN - ours, 0))
+    # all of them move alike, so that the best of them stays the best; what was right by little is made firm as well
+    lead = ours - theirs
+    shift = np.where(wanted, np.maximum(MARGIN - lead, 0), np.minimum(-MARGIN - lead, 0))
     out = maps.copy()
     out[chosen] += shift.astype(out.dtype)
     return out

@@ -93,9 +93,9 @@ class Ring(Prior):
             return maps
         inside = _within(ring)
         # what either loses outside goes to others, not from one to the other
-        out = relabelled(maps, [inner, outer], core | wall, ring | inside)
-        out = relabelled(out, [outer], out.argmax(0) == outer, ring)
-        return relabelled(out, [inner], out.argmax(0) == inner, inside)
+        out = relabelled(maps, [inner, outer], ring | inside)
+        out = relabelled(out, [outer], ring)
+        return relabelled(out, [inner], inside)
 
     def _closed(self, maps: Maps, outer: int, core: Mask, wall: Mask) -> Mask | None:
         from scipy.ndimage import binary_dilation

@@ -88,7 +88,7 @@ class Topology(Prior):
         wanted = self._wanted(maps, chosen, mask)
         if wanted is None or (wanted ^ mask).sum() > self.most_change * mask.sum():
             return maps
-        return relabelled(maps, chosen, mask, wanted)
+        return relabelled(maps, chosen, wanted)
 
     def _wanted(self, maps: Maps, chosen: list[int], mask: Mask) -> Mask | None:
         if self.holes == 0:
