@@ -13,6 +13,7 @@ from isocenter.planner.fingerprint import Fingerprint
 from isocenter.volume import Grid
 
 __all__ = [
+    "Sizes",
     "Topology",
     "choose_dimensions",
     "choose_orientation",

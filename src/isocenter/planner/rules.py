@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isocenter.errors import PlanError
 from isocenter.plan import (
     AugmentationSpec,
     InferenceSpec,
@@ -28,6 +29,7 @@ from isocenter.plan import (
 from isocenter.planner.families import choose_network, fitted_at_once, network_options, sees_stacks, stack_of
 from isocenter.planner.fingerprint import Fingerprint
 from isocenter.planner.geometry import (
+    Sizes,
     choose_dimensions,
     choose_orientation,
     choose_patch,
@@ -87,7 +89,8 @@ def plan_by_rules(
     spacing, size_mm, extents = _in_order(found, orientation)
     family, reasons["network.name"] = choose_network(network, task)
     stacks = sees_stacks(family) and dimensions != 2 and size_mm[0] / spacing[0] >= 2
-    dimensions, reasons["network.dimensions"] = _dimensions(dimensions, family, stacks, spacing, size_mm, task)
+    asked = dimensions
+    dimensions, reasons["network.dimensions"] = _dimensions(asked, family, stacks, spacing, size_mm, task)
     flat = dimensions == 2 or stacks
     working, reasons["preprocess.spacing_mm"] = choose_spacing(found, spacing, size_mm, 2 if flat else 3)
     actual = np.where(np.asarray(working) == 0, spacing, working)
@@ -96,15 +99,10 @@ def plan_by_rules(
     whole = all(head.kind == "global" for head in heads)
     if whole:
         actual, working, shape = _coarse_enough(actual, working, size_mm, dimensions, reasons)
-        patch = tuple(int(np.ceil(n / 8) * 8) if n >= 8 else int(n) for n in shape)
-        patch = (1, *patch[1:]) if dimensions == 2 and shape[0] == 1 else patch
-        dimensions = 3 if patch[0] > 1 else dimensions
+        patch, dimensions = _whole_case(shape, dimensions, asked)
         reasons["training.patch"] = "the whole median case: the answer belongs to all of it"
     else:
-        patch, reasons["training.patch"] = choose_patch(extents, actual, shape, 2 if flat else 3)
-        if stacks:
-            patch, more = stack_of(patch, int(shape[0]))
-            reasons["training.patch"] += f"; {more}"
+        patch = _patch(extents, actual, shape, flat, stacks, reasons)
     optional = any(not i.required for i in inputs)
     training = _training(task, 2 if flat else 3, patch, optional, 1 if flat else voxel_cost(actual), reasons)
     training = fitted_at_once(family, training, reasons)
@@ -112,7 +110,7 @@ def plan_by_rules(
     topology = choose_topology(np.asarray(patch), actual, 2 if flat else 3, reach=reach)
     norm, why = _normalisation(task, training.batch * (patch[0] if stacks else 1))
     reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
-    options = dict(network_options(family, topology, norm))
+    options = _plain(network_options(family, topology, norm))
     intensity = _intensity(found, inputs, reasons)
     reasons["inference.window"] = "the training patch" + (", each case as a whole" if whole else ", half overlapping")
     return Plan(
@@ -121,11 +119,11 @@ def plan_by_rules(
         preprocess=PreprocessSpec(
             reference=reference, orientation=orientation, spacing_mm=working, intensity=dict(intensity)
         ),
-        network=NetworkSpec(name=family, dimensions=dimensions, options=_plain(options)),
+        network=NetworkSpec(name=family, dimensions=dimensions, options=options),
         task=task,
         training=training,
         inference=InferenceSpec(
-            window=patch,  # type: ignore[arg-type]
+            window=patch,
             overlap=0.0 if whole else 0.5,
             batch=8 if dimensions == 2 else 1,
             views=_views(task, dimensions, training.augmentation, reasons),
@@ -146,6 +144,30 @@ def _dimensions(
     if family == "hybrid" and size_mm[0] / spacing[0] >= 2:
         return 3, "made for volumes"
     return choose_dimensions(spacing, size_mm, objects=task.name == "detection")
+
+
+def _patch(
+    found: Fingerprint, spacing: NDArray[np.float64], shape: NDArray[np.int64], flat: bool, stacks: bool,
+    reasons: dict[str, str],
+) -> Sizes:  # fmt: skip
+    patch, reasons["training.patch"] = choose_patch(found, spacing, shape, 2 if flat else 3)
+    if stacks:
+        patch, more = stack_of(patch, int(shape[0]))
+        reasons["training.patch"] += f"; {more}"
+    return patch
+
+
+def _whole_case(
+    shape: NDArray[np.int64], dimensions: Literal[2, 3], asked: Literal[2, 3] | None
+) -> tuple[Sizes, Literal[2, 3]]:
+    """A patch that holds a case, and the dimensions that it needs."""
+    z, y, x = (int(np.ceil(n / 8) * 8) if n >= 8 else int(n) for n in shape)
+    if z > 1 and asked == 2:
+        raise PlanError(
+            f"network.dimensions: 2 is asked for, but an answer belongs to a whole case, which has {shape[0]} slices;"
+            " take 3"
+        )
+    return (z, y, x), 3 if z > 1 else dimensions
 
 
 def _normalisation(task: TaskSpec, batch: int) -> tuple[str, str]:
@@ -268,7 +290,7 @@ def _in_one_piece(found: Fingerprint, task: TaskSpec, reasons: dict[str, str]) -
     return whole
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Tuples as lists, as YAML gives them back."""
 
     def plain(value: Any) -> Any:
