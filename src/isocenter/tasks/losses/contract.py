@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from isocenter.tasks.losses.seen import Seen
 __all__ = ["Loss", "build_losses", "loss", "losses"]
 
 
-class Loss(Options):
+class Loss(Options, ABC):
     """Base of losses; the fields are the options that a plan may set.
 
     A subclass computes ``__call__(seen)``: a scalar that is least at the truth.
@@ -43,9 +44,9 @@ class Loss(Options):
 
     weight: float = Field(default=1.0, gt=0)
 
+    @abstractmethod
     def __call__(self, seen: Seen) -> Tensor:
-        """The loss, without its weight."""
-        raise NotImplementedError
+        """The loss, without its weight; a scalar."""
 
     def prepare(self, masks: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float32] | None:
         """What is made of a patch's truth ahead, by the threads that prepare batches; ``None`` for nothing.

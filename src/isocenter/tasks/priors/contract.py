@@ -10,6 +10,7 @@ Repairs run slice by slice on the working grid, so nothing is held that was not 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -44,19 +45,24 @@ class Violation:
     slice: int | None = None
 
 
-class Prior(Options):
+class Prior(Options, ABC):
     """Base of priors; the fields are the options that a plan may set."""
 
     kind: ClassVar[str] = ""
 
     @property
+    @abstractmethod
     def structures(self) -> tuple[str, ...]:
         """Names of the structures that it speaks of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, labels: Labels, grid: Grid) -> list[Violation]:
-        """What is not as it must be."""
-        raise NotImplementedError
+        """What is not as it must be.
+
+        Args:
+            labels: Finished masks on the image's own grid, ``(slice, row, column)``.
+            grid: Where their voxels are.
+        """
 
     def repair(self, maps: Maps, numbers: Mapping[str, int]) -> Maps:
         """Class maps of a slice with what the prior forbids taken away, where that needs little; else as they were.
