@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from isocenter.errors import PlanError
-from isocenter.regimes.trials import Trial, gain, spread
+from isocenter.regimes.trials import Gain, Trial, gain, spread
 
 if TYPE_CHECKING:
-    from isocenter.metrics import Difference
     from isocenter.plan import Plan
     from isocenter.regimes.trials import Bench, Limits
 
@@ -77,7 +76,7 @@ def made(trials: Sequence[Trial], bench: Bench, limits: Limits, steps: int) -> S
     """Choose among what was tried.
 
     A plan takes the place of the plan by rules where it went all the way, its mean score is the highest of those that
-    did, and the interval of the paired difference over validation patients lies above zero. Where the plan by rules
+    did, and the interval of what it gains on validation patients, see `gain`, lies above zero. Where the plan by rules
     breaks a limit, the highest mean score decides.
 
     Raises:
@@ -85,7 +84,10 @@ def made(trials: Sequence[Trial], bench: Bench, limits: Limits, steps: int) -> S
     """
     rules = trials[0]
     finished = [t for t in trials if t.state == "finished"]
-    gains = {t.number: gain(t, rules, bench.patients) for t in finished if t.number}
+    trained = sum(bool(t.rungs) for t in trials)
+    # all that were compared count, also those that stopped early
+    among = max(1, trained - 1)
+    gains = {t.number: gain(t, rules, bench.patients, among=among) for t in finished if t.number}
     if rules.state == "rejected":
         chosen, why = _without_rules(trials, rules, limits)
     else:
@@ -94,7 +96,7 @@ def made(trials: Sequence[Trial], bench: Bench, limits: Limits, steps: int) -> S
         why = _over_rules(chosen, gains.get(chosen.number), trials, bench.patients)
     cost = Cost(
         seconds=round(bench.spent(), 1), measured=sum(t.footing is not None for t in trials),
-        trained=sum(bool(t.rungs) for t in trials), steps=sum(t.steps for t in trials),
+        trained=trained, steps=sum(t.steps for t in trials),
     )  # fmt: skip
     told = tuple(t.model_copy(update={"verdict": _verdict(t, chosen, gains.get(t.number))}) for t in trials)
     where = f"validation ({len(bench.patients)} cases, which flatter since they chose)"
@@ -120,26 +122,26 @@ def _without_rules(trials: Sequence[Trial], rules: Trial, limits: Limits) -> tup
     return chosen, f"searched: the plan by rules {rules.verdict}; trial {chosen.number} is the best within the limits"
 
 
-def _over_rules(chosen: Trial, found: Difference | None, trials: Sequence[Trial], patients: Mapping[str, str]) -> str:
+def _over_rules(chosen: Trial, found: Gain | None, trials: Sequence[Trial], patients: Mapping[str, str]) -> str:
     if found is not None:
-        return f"searched: trial {chosen.number} beats the plan by rules by {_signed(found)}"
+        return f"searched: trial {chosen.number} beats the plan by rules by {found}"
     if chosen.state == "cut":
         return "searched in vain: the time ran out before the plan by rules was trained; it is kept"
     why = "" if len(set(patients.values())) > 1 else " (with one validation patient none can be)"
     return f"searched: none of {len(trials) - 1} other plans is shown to beat the plan by rules{why}, which is kept"
 
 
-def _verdict(trial: Trial, chosen: Trial, found: Difference | None) -> str:
+def _verdict(trial: Trial, chosen: Trial, found: Gain | None) -> str:
     if trial.number == chosen.number:
         return f"chosen; {trial.verdict}"
     if trial.state != "finished" or found is None:
         return trial.verdict
     if found.low > 0:
-        return f"beats the plan by rules by {_signed(found)}, trial {chosen.number} by more"
-    return f"is not shown to beat the plan by rules: {_signed(found)}"
+        return f"beats the plan by rules by {found}, trial {chosen.number} by more"
+    return f"is not shown to beat the plan by rules: {found}"
 
 
-def _row(trial: Trial, bench: Bench, found: Difference | None) -> dict[str, Any]:
+def _row(trial: Trial, bench: Bench, found: Gain | None) -> dict[str, Any]:
     interval = spread(trial, bench.patients)
     return trial.model_dump(mode="json") | {
         "steps": trial.steps,
@@ -151,10 +153,6 @@ def _row(trial: Trial, bench: Bench, found: Difference | None) -> dict[str, Any]
 
 def _score(trial: Trial) -> float:
     return trial.score or 0.0
-
-
-def _signed(found: Difference) -> str:
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _shown(trial: Trial, bench: Bench) -> str:

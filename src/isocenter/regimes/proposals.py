@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import random
 from typing import Any, Literal
 
 from isocenter.errors import MissingExtraError
@@ -13,6 +15,9 @@ from isocenter.regimes.trials import Trial
 __all__ = ["Proposal", "Proposals", "Sampler", "import_optuna"]
 
 Sampler = Literal["tpe", "random"]
+REPEATS = 5
+"""Of what was tried, in a row, before something else is insisted on."""
+DRAWS = 100
 
 
 def import_optuna() -> Any:
@@ -77,7 +82,7 @@ class Proposals:
         first: Choice of the first trial; optuna learns from it where it is in the space.
         sampler: ``"tpe"`` (tree-structured Parzen estimator) or ``"random"``.
         factor: Of successive halving.
-        random: First proposals that are drawn at random by ``"tpe"`` too.
+        startup: First proposals that are drawn at random by ``"tpe"`` too.
         seed: Of the sampler.
 
     Raises:
@@ -93,15 +98,17 @@ class Proposals:
     """
 
     def __init__(
-        self, space: SearchSpace, first: Choice, *, sampler: Sampler = "tpe", factor: int = 3, random: int = 5,
+        self, space: SearchSpace, first: Choice, *, sampler: Sampler = "tpe", factor: int = 3, startup: int = 5,
         seed: int = 0,
     ) -> None:  # fmt: skip
         optuna = import_optuna()
         kind = optuna.samplers
-        self._factor, self._first = factor, dict(first)
+        self._factor, self._first, self._seed = factor, dict(first), seed
+        self._seen: set[tuple[str, ...]] = set()
+        self._repeats = 0
         self._study = optuna.create_study(
             direction="maximize",
-            sampler=kind.TPESampler(seed=seed, n_startup_trials=random)
+            sampler=kind.TPESampler(seed=seed, n_startup_trials=startup)
             if sampler == "tpe"
             else kind.RandomSampler(seed),
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=factor),
@@ -114,14 +121,31 @@ class Proposals:
         if not self._outside:
             self._study.enqueue_trial({key: words[key] for key in self._values})
 
-    def next(self) -> Proposal:
-        """What to try now."""
+    def next(self) -> Proposal | None:
+        """What to try now: not seen before, unless optuna insists a few times; ``None`` when everything was."""
         if self._outside:
             self._outside = False
             return Proposal(self._study, None, self._first, self._factor)
+        if self._repeats >= REPEATS and not self._insist():
+            return None
         trial = self._study.ask(self._kinds)
+        words = tuple(trial.params[key] for key in self._values)
+        self._repeats = self._repeats + 1 if words in self._seen else 0
+        self._seen.add(words)
         choice = {key: self._values[key][word] for key, word in trial.params.items()}
         return Proposal(self._study, trial, choice, self._factor)
+
+    def _insist(self) -> bool:
+        """Have what was not seen proposed next, by chance in a large space; whether there is any."""
+        chance = random.Random(f"{self._seed} {len(self._seen)}")  # noqa: S311 no secret
+        rows = [list(values) for values in self._values.values()]
+        drawn = (tuple(chance.choice(row) for row in rows) for _ in range(DRAWS))
+        fresh = next(
+            (words for words in itertools.chain(drawn, itertools.product(*rows)) if words not in self._seen), None
+        )
+        if fresh is not None:
+            self._study.enqueue_trial(dict(zip(self._values, fresh, strict=True)))
+        return fresh is not None
 
 
 def _word(value: Any) -> str:

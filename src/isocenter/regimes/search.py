@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from isocenter.errors import ModelIntegrityError, PlanError, ValueRangeError
+from isocenter.errors import ModelIntegrityError, PlanError, StoppedError, ValueRangeError
 from isocenter.plan import Plan, dump_plan
 from isocenter.regimes.contract import Progress
 from isocenter.regimes.halving import expected_steps, rungs_of
@@ -18,6 +18,7 @@ from isocenter.regimes.outcome import SearchRun, made
 from isocenter.regimes.proposals import Proposal, Proposals, Sampler
 from isocenter.regimes.space import Choice, SearchSpace
 from isocenter.regimes.trials import Bench, Limits, Rung, Trial
+from isocenter.training import hear_stop
 
 __all__ = ["Search"]
 
@@ -70,8 +71,10 @@ class Search:
             PlanError: No plan by rules, or none keeps to the limits.
             ModelIntegrityError: ``kept`` is not what this search would have tried.
             MissingExtraError: The extra ``tune`` is not installed.
+            StoppedError: Ctrl-C or SIGTERM; what was reached is kept.
         """
-        return _Running(self, bench, progress, list(kept), keep).run(space, first)
+        with hear_stop() as stopped:
+            return _Running(self, bench, progress, list(kept), keep, stopped).run(space, first)
 
 
 @dataclass
@@ -81,6 +84,7 @@ class _Running:
     progress: Progress | None
     kept: list[Trial]
     keep: Keep | None
+    stopped: Callable[[], bool]
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,14 +93,10 @@ class _Running:
     def run(self, space: SearchSpace, first: Choice) -> SearchRun:
         search, tried = self.search, dict[str, int]()
         proposals = Proposals(
-            space, first, sampler=search.sampler, factor=search.factor, random=max(4, search.trials // 3),
+            space, first, sampler=search.sampler, factor=search.factor, startup=max(4, search.trials // 3),
             seed=search.seed,
         )  # fmt: skip
-        asked = 0
-        # proposals that were made before cost nothing, and may be all that is left of a small space
-        while self._wants_more() and asked < 50 * (search.trials + 1):
-            asked += 1
-            proposal = proposals.next()
+        while self._wants_more() and (proposal := proposals.next()) is not None:
             plan, why = self._derived(proposal)
             key = _key(plan) if plan is not None else repr(sorted(proposal.choice.items()))
             if key in tried:
@@ -180,6 +180,10 @@ class _Running:
             short = plan.training.model_copy(update={"steps": self.search.steps, "validations": 0})
             rung: Rung = self.bench.train(plan.model_copy(update={"training": short}), here.number, steps)
             self._set(rungs=(*here.rungs, rung))
+            if self.stopped():
+                raise StoppedError(
+                    f"stopped after step {rung.steps} of trial {here.number}; it is kept: go on from it with --resume"
+                )
         if self.trials[-1].rungs[k].steps < steps:
             self._set(state="cut", verdict=f"the time ran out after {self.trials[-1].steps} of {steps} steps")
             return False

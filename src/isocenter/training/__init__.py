@@ -16,6 +16,7 @@ from isocenter.training.loop import CHECKPOINT, Progress, TrainingRun, train
 from isocenter.training.patches import PatchStream, keyed_generator
 from isocenter.training.prefetch import prefetch
 from isocenter.training.schedule import one_cycle
+from isocenter.training.stopping import hear_stop
 
 __all__ = [
     "CHECKPOINT",
@@ -28,6 +29,7 @@ __all__ = [
     "Stream",
     "TrainingRun",
     "build_strategy",
+    "hear_stop",
     "keyed_generator",
     "one_cycle",
     "prefetch",

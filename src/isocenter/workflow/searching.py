@@ -108,14 +108,15 @@ def search(
     ]
     space = variants.space(asked.space, fixed=fixed)
     place = Workplace(file.with_name(f"{file.name}.search"))
-    with place.cleared_unless_of_use():
+    record = _Record(place, asked.facts(space, variants))
+    with place.cleared_unless_of_use(record.has_rungs):
         if not resume:
             place.begin_anew()
         desk = Desk(
             variants, studied.dataset, place, Path(options.get("cache") or place.cache), device, began, progress,
             asked.seconds,
         )  # fmt: skip
-        found = _Record(place, asked.facts(space, variants)).run(asked, desk, space, progress)
+        found = record.run(asked, desk, space, progress)
     write_json(table_of(file), found.facts() | {"space": space.model_dump(mode="json")["choices"]})
     write_plan(found.plan, file)
     place.clear()
@@ -210,6 +211,10 @@ class _Record:
         keep(trials)
         regime = Search(trials=size[0], steps=size[1], limits=asked.limits, sampler=asked.sampler, seed=asked.seed)
         return regime.run(desk, space, first, kept=trials, keep=keep, progress=progress)
+
+    def has_rungs(self) -> bool:
+        """Whether a trial got anywhere; its own checkpoints are gone once it has ended."""
+        return self._file.exists() and any(trial["rungs"] for trial in read_json(self._file)["trials"])
 
     @property
     def _file(self) -> Path:

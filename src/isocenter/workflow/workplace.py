@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +58,18 @@ class Workplace:
         return read_plan(self.root / "plan.yaml"), seconds
 
     @contextmanager
-    def cleared_unless_of_use(self) -> Iterator[None]:
-        """Where the block fails before anything was learned, nothing is left behind."""
+    def cleared_unless_of_use(self, learned: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Where the block fails before anything was learned, nothing is left behind.
+
+        Args:
+            learned: Whether something is of use beside checkpoints.
+        """
         from isocenter.training import CHECKPOINT
 
         try:
             yield
         except BaseException:
-            if not any(self.root.rglob(CHECKPOINT)):
+            if not any(self.root.rglob(CHECKPOINT)) and not learned():
                 self.clear()
             raise
 
