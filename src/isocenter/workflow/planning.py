@@ -17,6 +17,7 @@ from isocenter.errors import ConfigError, DatasetError, SplitError
 from isocenter.plan import BudgetSpec, InputSpec, Plan, TaskSpec, set_values
 from isocenter.planner import Fingerprint, fingerprint, plan_by_rules
 from isocenter.records import Case, ClassLabel
+from isocenter.tasks import build_task
 from isocenter.workflow.learned import annotation_kinds, only_structures, task_spec
 from isocenter.workflow.measured import with_measures
 from isocenter.workflow.progress import Progress
@@ -166,7 +167,9 @@ def study(
     if measure:
         rules = with_measures(rules, usable, measure, progress)
     kept = dataset.subset([i for i in dataset.ids if i not in {p.case for p in (*lost, *found.problems)}])
-    return Studied(_with_splits(kept, dataset), set_values(rules, options.get("settings", ())), problems, rules_of)
+    asked = set_values(rules, options.get("settings", ()))
+    build_task(asked.task, asked.preprocess.reference)  # refuses options that the task does not have
+    return Studied(_with_splits(kept, dataset), asked, problems, rules_of)
 
 
 def open_dataset(
