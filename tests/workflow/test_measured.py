@@ -51,7 +51,8 @@ def test_measurements_alone_tell_what_they_should(table: Path, tmp_path: Path) -
     names = [f.name for f in plan.measured.features]
     assert names[:3] == ["cavity volume, ed", "cavity volume, es", "cavity change, ed to es"]
     assert plan.training.strategy == "scikit-learn"
-    assert plan.reasons["measured"].startswith("volumes of 2 structures on 2 images")
+    assert plan.reasons["measured"] == "volumes of cavity, wall on ed, es; their ratios and changes"
+    assert not {"network.options", "training.batch"} & plan.reasons.keys()
     model = iso.fit(table, plan=plan, out=tmp_path / "model")
     loaded = iso.load(tmp_path / "model")
     figures = iso.evaluate(loaded, table, split="val")

@@ -62,7 +62,8 @@ def fitted_at_once(name: str, training: TrainingSpec, reasons: dict[str, str]) -
         return training
     reasons["training.strategy"] = "numbers of all cases are fitted at once"
     reasons["training.steps"] = "the fit is one step"
-    reasons.pop("training.augmentation", None)
+    for key in ("training.augmentation", "training.batch"):
+        reasons.pop(key, None)
     return training.model_copy(
         update={"strategy": "scikit-learn", "steps": 1, "batch": 1, "augmentation": AugmentationSpec(), "ema": 0.0}
     )

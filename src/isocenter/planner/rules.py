@@ -109,8 +109,9 @@ def plan_by_rules(
     reach = max((head.stride for head in heads if head.kind == "strided"), default=1)
     topology = choose_topology(np.asarray(patch), actual, 2 if flat else 3, reach=reach)
     norm, why = _normalisation(task, training.batch * (patch[0] if stacks else 1))
-    reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
     options = _plain(network_options(family, topology, norm))
+    if options:
+        reasons["network.options"] = f"axes are halved while they are fine and long enough; {why}"
     intensity = _intensity(found, inputs, reasons)
     reasons["inference.window"] = "the training patch" + (", each case as a whole" if whole else ", half overlapping")
     return Plan(

@@ -43,7 +43,7 @@ def with_measures(plan: Plan, train: CaseDataset, annotation: str, progress: Pro
     kept, idle = with_constants(features, np.stack(values))
     if not kept:
         raise DatasetError(f"dataset {train.name}: no measurement of masks {annotation!r} differs between cases")
-    why = f"volumes of {len(structures)} structures on {len(images)} images, their ratios and changes"
+    why = f"volumes of {', '.join(structures)} on {', '.join(images)}; their ratios and changes"
     if idle:
         why += f"; left out, since they are the same in every case: {', '.join(idle)}"
     vector = InputSpec(name=MEASURED, kind="vector", channels=len(kept))
